@@ -1,0 +1,39 @@
+/** Owns the choice of TCP ports for servers that are started here. */
+import { createServer } from 'node:net'
+
+/**
+ * Below the range from which systems take ports for outgoing connections, so that a restart finds its port again; above
+ * the last port that `fetch` refuses to speak to, 10080.
+ */
+const LOWEST_PORT = 10_100
+const HIGHEST_PORT = 32_000
+
+/** Says whether `host:port` can be listened on; where not, `code` says why (`EADDRINUSE`, `EACCES` …). */
+export const probePort = (
+  host: string,
+  port: number,
+): Promise<{ free: true } | { free: false; code: string }> =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (err: NodeJS.ErrnoException) =>
+      resolve({ free: false, code: err.code ?? err.message }),
+    )
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve({ free: true })))
+  })
+
+/** Picks `count` different ports that are free on the loopback address now. */
+export const freePorts = async (count: number): Promise<number[]> => {
+  const ports = new Set<number>()
+  while (ports.size < count) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT))
+    if ((await probePort('127.0.0.1', port)).free) ports.add(port)
+  }
+  return [...ports]
+}
+
+/** Picks one port that is free on the loopback address now. */
+export const freePort = async (): Promise<number> => {
+  const [port] = await freePorts(1)
+  if (port === undefined) throw new Error('no free port')
+  return port
+}

@@ -1,0 +1,119 @@
+/** Owns `npm start`: a nats-server with its store on disk, Sluice in front of it, and an end that leaves nothing behind. */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { claimDataDir, developmentTokenKey } from './data-dir.ts'
+import type { SluiceServer } from './host.ts'
+import { natsFiles, runNatsServer } from './nats-process.ts'
+import { getNatsServer } from './nats-server.ts'
+import { startNode } from './node-host.ts'
+import { freePorts } from './ports.ts'
+import { type Ending, logTail, type Server } from './processes.ts'
+import { readStartOptions, SECRET_SETTINGS, type StartOptions, StartRefused } from './start-options.ts'
+import { getWorkerBundle } from './worker-bundle.ts'
+import { startWorkerd } from './workerd.ts'
+
+const say = (text: string): void => console.error(text)
+
+/** Both in a row stay below the 3 s in which everything has to be gone. */
+const SLUICE_GRACE_MS = 1_000
+const NATS_GRACE_MS = 1_500
+
+/** Undoes what was started, the newest first. */
+const endings: (() => Promise<void> | void)[] = []
+let ending = false
+
+const end = async (code: number): Promise<never> => {
+  ending = true
+  for (const undo of endings.reverse()) await undo()
+  process.exit(code)
+}
+
+const endWhenAsked = (): void => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (!ending) void end(0)
+    })
+  }
+}
+
+const endWhenItEnds = (name: string, ended: Promise<Ending>, log?: string): void => {
+  void ended.then(({ code, signal }) => {
+    if (ending) return
+    say(
+      `${name} ended unexpectedly (${signal ?? `code ${code}`}).${log ? ` Its log:\n${logTail(log, 5)}` : ''}`,
+    )
+    void end(1)
+  })
+}
+
+const startNats = async (dataDir: string): Promise<string> => {
+  const { path } = await getNatsServer('current', say)
+  const [client = 0, websocket = 0] = await freePorts(2)
+  const logPath = join(dataDir, 'nats.log')
+  rmSync(logPath, { force: true })
+  const server: Server = await runNatsServer({
+    program: path,
+    ports: { client, websocket },
+    logPath,
+    ...natsFiles(dataDir),
+  })
+  endings.push(() => server.stop(NATS_GRACE_MS))
+  endWhenItEnds('nats-server', server.ended, logPath)
+  return `ws://127.0.0.1:${websocket}`
+}
+
+/** The settings said in the environment; a Worker is given these alone, by name. */
+const settingsFrom = async (env: NodeJS.ProcessEnv): Promise<Record<string, string>> => {
+  const { vars } = await getWorkerBundle(say)
+  const names = [...Object.keys(vars), ...SECRET_SETTINGS]
+  return Object.fromEntries(
+    names
+      .map((name) => [name, env[name] ?? ''])
+      .filter((entry): entry is [string, string] => entry[1] !== ''),
+  )
+}
+
+const startSluice = async (
+  options: StartOptions,
+  natsUrl: string,
+  tokenKeys: string,
+): Promise<SluiceServer> => {
+  const { host, hostname, port, auth } = options
+  const own = { AUTH: auth, NATS_URL: natsUrl, TOKEN_KEYS: tokenKeys }
+  if (host === 'node') return await startNode({ hostname, port, env: { ...process.env, ...own } })
+  return await startWorkerd({ hostname, port, env: { ...(await settingsFrom(process.env)), ...own }, say })
+}
+
+const greet = (url: string, auth: string): void => {
+  const curl = auth === 'nats' ? 'curl -u USER:PASSWORD' : 'curl'
+  const json = `-H 'Content-Type: application/json'`
+  console.log(`Sluice is ready at ${url}
+
+  ${curl} ${json} -d '{"name":"ORDERS","subjects":["orders.>"]}' ${url}/v1/streams
+  ${curl} ${json} -d '{"id":7}' ${url}/v1/subjects/orders.eu.42/messages
+  ${curl} "${url}/v1/streams/ORDERS/messages?start=beginning"
+`)
+}
+
+const main = async (): Promise<void> => {
+  endWhenAsked()
+  const options = await readStartOptions(process.argv[2], process.env)
+  const { dataDir, loopback } = options
+  let natsUrl = options.natsUrl
+  if (!natsUrl) {
+    endings.push(await claimDataDir(dataDir))
+    natsUrl = await startNats(dataDir)
+  }
+  const tokenKeys = process.env.TOKEN_KEYS || (loopback ? developmentTokenKey(dataDir) : '')
+  const sluice = await startSluice(options, natsUrl, tokenKeys)
+  endings.push(() => sluice.stop(SLUICE_GRACE_MS))
+  endWhenItEnds('Sluice', sluice.ended)
+  greet(sluice.url, options.auth)
+}
+
+main().catch((err: unknown) => {
+  if (ending) return
+  const message = err instanceof Error ? err.message : String(err)
+  say(err instanceof StartRefused ? message : `Sluice could not be started. ${message}`)
+  void end(1)
+})

@@ -1,0 +1,101 @@
+/** Owns reads by a consumer that lives for one call, for streams and servers without batched Direct Get. */
+import { nuid } from 'nats.ws'
+import { BridgeError } from '../../errors.ts'
+import type { Batch, BatchRequest, Delivery, JetStreamConfig, StoredMessage } from '../../jetstream.ts'
+import { msToNanos } from '../../schemas/time.ts'
+import type { Connection } from './connection.ts'
+import { createConsumer, deleteConsumer } from './consumers.ts'
+import { bounds, startTime } from './direct-get.ts'
+import { hasCode } from './errors.ts'
+import { type NextEnd, type NextTarget, requestNext } from './next.ts'
+
+const INACTIVE_MS = 10_000
+const REFUSED_BY_RETENTION: ReadonlySet<unknown> = new Set([10_084, 10_098, 10_099, 10_100, 10_101])
+
+/** What a consumer gave in one go. */
+export interface Run {
+  readonly deliveries: readonly Delivery[]
+  readonly end: NextEnd
+}
+
+export type ReadRun = (bounds: { batch: number; maxBytes: number }) => Promise<Run>
+
+export const withoutDelivery = ({ subject, seq, time, headers, payload }: Delivery): StoredMessage => ({
+  subject,
+  seq,
+  time,
+  headers,
+  payload,
+})
+
+/** A work queue lets a second consumer in only where the two cannot take the same message. */
+function explainRefusal(thrown: unknown): unknown {
+  const cause = thrown instanceof BridgeError ? thrown.cause : undefined
+  const errCode = typeof cause === 'object' && cause && 'err_code' in cause ? cause.err_code : undefined
+  if (!REFUSED_BY_RETENTION.has(errCode)) return thrown
+  return new BridgeError('refused_by_jetstream', 'A work-queue stream cannot be read beside its consumers.', {
+    cause: thrown,
+  })
+}
+
+const readerConfig = (config: JetStreamConfig) => ({
+  name: nuid.next(),
+  ack_policy: 'none',
+  replay_policy: 'instant',
+  mem_storage: true,
+  num_replicas: 1,
+  inactive_threshold: msToNanos(INACTIVE_MS),
+  ...config,
+})
+
+async function readRun(target: NextTarget, timeoutMs: number, limits: Parameters<ReadRun>[0]): Promise<Run> {
+  const deliveries: Delivery[] = []
+  const ask = (request: { batch: number; maxBytes?: number }) =>
+    requestNext(target, { ...request, noWait: true, timeoutMs }, (delivery) => deliveries.push(delivery))
+  const { batch, max_bytes: maxBytes } = bounds(limits)
+  const end = await ask({ batch, maxBytes })
+  if (end === 'too_large' && deliveries.length === 0) return { deliveries, end: await ask({ batch: 1 }) }
+  return { deliveries, end }
+}
+
+/**
+ * Makes a consumer that acknowledges nothing, lets `use` read from it, and deletes it whatever happens.
+ * Throws `refused_by_jetstream` where the stream's retention does not allow it.
+ */
+export async function withReader<Result>(
+  connection: Connection,
+  { stream, config }: { stream: string; config: JetStreamConfig },
+  use: (read: ReadRun) => Promise<Result>,
+): Promise<Result> {
+  const client = await connection.client()
+  const asked = readerConfig(config)
+  const target = { client, stream, consumer: asked.name }
+  try {
+    await createConsumer(connection, stream, asked, client)
+    return await use((limits) => readRun(target, connection.timeoutMs, limits))
+  } catch (err) {
+    throw explainRefusal(err)
+  } finally {
+    // Not waited for: should it fail, the server deletes the consumer by itself.
+    if (!client.isClosed()) void deleteConsumer(connection, stream, asked.name, client).catch(() => undefined)
+  }
+}
+
+/** `JetStream.getBatchByConsumer`. At most 1,000 messages and about 1 MiB, whatever was asked. */
+export async function getBatchByConsumer(
+  connection: Connection,
+  stream: string,
+  request: BatchRequest,
+): Promise<Batch> {
+  const { from, filter } = request
+  const start =
+    'time' in from
+      ? { deliver_policy: 'by_start_time', opt_start_time: startTime(from.time) }
+      : { deliver_policy: 'by_start_sequence', opt_start_seq: Math.max(1, from.seq) }
+  const config = { ...start, ...(filter === undefined ? {} : { filter_subject: filter }) }
+  const { deliveries } = await withReader(connection, { stream, config }, (read) => read(request))
+  return { messages: deliveries.map(withoutDelivery), numPending: deliveries.at(-1)?.numPending ?? 0 }
+}
+
+/** Whether Direct Get cannot serve this, so that a consumer has to. */
+export const needsConsumer = (thrown: unknown): boolean => hasCode(thrown, 'not_supported')

@@ -1,0 +1,142 @@
+/** Owns dialling NATS: the addresses, the credential, and the sockets that nats.ws does not look after. */
+import {
+  type Authenticator,
+  type ConnectionOptions,
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+} from 'nats.ws'
+import type { NatsCredential } from '../../jetstream.ts'
+import type { Settings } from '../../settings.ts'
+import { fromDialFailure, hasCode, refusedCredential, unavailable } from './errors.ts'
+
+const PING_INTERVAL_MS = 10_000
+const PINGS_UNANSWERED = 2
+
+type DialOptions = ConnectionOptions & { wsFactory: SocketFactory }
+
+type SocketFactory = (url: string) => Promise<{ socket: WebSocket; encrypted: boolean }>
+
+function credentialOptions(settings: Settings, credential: NatsCredential): ConnectionOptions {
+  if (credential.kind === 'user') return { user: credential.user, pass: credential.password }
+  if (credential.kind === 'token') return { token: credential.token }
+  const { NATS_USER: user, NATS_PASSWORD: pass, NATS_TOKEN: token, NATS_CREDS: creds } = settings
+  const authenticator: Authenticator | undefined = creds
+    ? credsAuthenticator(new TextEncoder().encode(creds))
+    : undefined
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(pass === undefined ? {} : { pass }),
+    ...(token === undefined ? {} : { token }),
+    ...(authenticator === undefined ? {} : { authenticator }),
+  }
+}
+
+/** The socket of a dial, and whether the server said on it that it refuses the credential. */
+interface DialSocket {
+  readonly socket: WebSocket
+  refused: boolean
+}
+
+const REFUSAL = /-ERR '[^']*auth/i
+
+/**
+ * Opens sockets for nats.ws and remembers them: nats.ws leaves a socket open whose dial failed, and it loses the
+ * server's refusal when the socket closes right behind it. And it waits without end for a dead peer to take what is
+ * buffered before it calls a connection closed; so it sees no buffer.
+ */
+function socketFactory(sockets: DialSocket[], dialed: AbortSignal): SocketFactory {
+  return async (url) => {
+    const socket = new WebSocket(url)
+    Object.defineProperty(socket, 'bufferedAmount', { value: 0 })
+    const entry: DialSocket = { socket, refused: false }
+    const look = ({ data }: MessageEvent<unknown>) => {
+      if (data instanceof ArrayBuffer && REFUSAL.test(new TextDecoder().decode(data))) entry.refused = true
+    }
+    socket.addEventListener('message', look)
+    const sendApart = sendTogether(socket)
+    dialed.addEventListener('abort', () => {
+      socket.removeEventListener('message', look)
+      sendApart()
+    })
+    sockets.push(entry)
+    return { socket, encrypted: url.startsWith('wss:') }
+  }
+}
+
+/**
+ * Sends what is sent in one go as one frame, until the returned function is called. nats.ws sends CONNECT and PING
+ * apart: a server that refuses the first closes with the second unread, and the reset that follows can swallow the refusal.
+ */
+function sendTogether(socket: WebSocket): () => void {
+  let held: Uint8Array[] = []
+  const flush = () => {
+    const frames = held
+    held = []
+    if (frames.length === 0) return
+    try {
+      WebSocket.prototype.send.call(socket, new Uint8Array(frames.flatMap((frame) => [...frame])))
+    } catch {
+      // The socket has closed meanwhile, and nats.ws hears of that by itself.
+    }
+  }
+  const send = (data: ArrayBuffer) => {
+    if (held.push(new Uint8Array(data)) === 1) queueMicrotask(flush)
+  }
+  Object.defineProperty(socket, 'send', { value: send, configurable: true })
+  return () => {
+    flush()
+    Reflect.deleteProperty(socket, 'send')
+  }
+}
+
+const dialOptions = (url: string, settings: Settings, wsFactory: SocketFactory): DialOptions => ({
+  servers: url,
+  name: 'sluice',
+  timeout: settings.CONNECT_TIMEOUT_MS,
+  pingInterval: PING_INTERVAL_MS,
+  maxPingOut: PINGS_UNANSWERED,
+  // A client that reconnects would send what it has buffered after the caller was told that it failed.
+  reconnect: false,
+  // Behind a proxy the addresses that a cluster gossips cannot be reached.
+  ignoreClusterUpdates: true,
+  noAsyncTraces: true,
+  wsFactory,
+})
+
+async function dialOne(url: string, settings: Settings, credential: NatsCredential): Promise<NatsConnection> {
+  const sockets: DialSocket[] = []
+  const dialed = new AbortController()
+  try {
+    const factory = socketFactory(sockets, dialed.signal)
+    return await connect({
+      ...dialOptions(url, settings, factory),
+      ...credentialOptions(settings, credential),
+    })
+  } catch (err) {
+    for (const { socket } of sockets) socket.close()
+    throw sockets.some(({ refused }) => refused) ? refusedCredential(err) : fromDialFailure(err)
+  } finally {
+    dialed.abort()
+  }
+}
+
+const shuffled = (urls: readonly string[]): string[] =>
+  urls
+    .map((url) => ({ url, place: Math.random() }))
+    .sort((one, other) => one.place - other.place)
+    .map(({ url }) => url)
+
+/** Tries the addresses in random order; a refused credential is refused by all of a cluster. */
+export async function dial(settings: Settings, credential: NatsCredential): Promise<NatsConnection> {
+  let failure = unavailable()
+  for (const url of shuffled(settings.NATS_URL)) {
+    try {
+      return await dialOne(url, settings, credential)
+    } catch (err) {
+      if (!hasCode(err, 'jetstream_unavailable')) throw err
+      failure = err
+    }
+  }
+  throw failure
+}

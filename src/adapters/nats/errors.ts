@@ -1,0 +1,142 @@
+/** Owns how failures of JetStream and of nats.ws become the bridge's own: by err_code, then by client code, never by text. */
+import { ErrorCode as ClientCode, NatsError } from 'nats.ws'
+import { BridgeError, type ErrorCode } from '../../errors.ts'
+
+/** The `error` member of a JetStream API reply. */
+export interface ApiError {
+  readonly code: number
+  readonly err_code?: number
+  readonly description?: string
+}
+
+const NO_MESSAGE = 10037
+const WRONG_LAST_SEQUENCE = 10071
+
+/** Source: nats-server, server/errors.json. What is not here goes by the reply's `code`. */
+const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
+  10059: 'stream_not_found',
+  10014: 'consumer_not_found',
+  10149: 'consumer_not_found',
+  [NO_MESSAGE]: 'message_not_found',
+  10043: 'message_not_found',
+  10058: 'stream_exists',
+  10013: 'consumer_exists',
+  10105: 'consumer_exists',
+  10106: 'consumer_exists',
+  10148: 'consumer_exists',
+  10060: 'precondition_failed',
+  10070: 'precondition_failed',
+  [WRONG_LAST_SEQUENCE]: 'precondition_failed',
+  10164: 'precondition_failed',
+  10180: 'precondition_failed',
+  10054: 'payload_too_large',
+  10097: 'payload_too_large',
+  // 10077 is what a store says that is full and discards new messages.
+  10002: 'stream_full',
+  10023: 'stream_full',
+  10028: 'stream_full',
+  10047: 'stream_full',
+  10077: 'stream_full',
+  10036: 'not_supported',
+  10185: 'not_supported',
+  10158: 'jetstream_unavailable',
+  10167: 'too_many_requests',
+  10210: 'too_many_requests',
+  10211: 'too_many_requests',
+  // The server gives these 500, yet they say what is wrong with the request.
+  10012: 'refused_by_jetstream',
+  10049: 'refused_by_jetstream',
+  10052: 'refused_by_jetstream',
+  10053: 'refused_by_jetstream',
+  10057: 'refused_by_jetstream',
+  10069: 'refused_by_jetstream',
+  10074: 'refused_by_jetstream',
+  10111: 'refused_by_jetstream',
+  10117: 'refused_by_jetstream',
+}
+
+const SERVER_FAILURE = 500
+
+const codeOf = (error: ApiError): ErrorCode =>
+  BY_ERR_CODE[error.err_code ?? 0] ??
+  (error.code >= SERVER_FAILURE ? 'jetstream_unavailable' : 'refused_by_jetstream')
+
+/** The sequence a refused precondition names, so that a client need not ask for it. */
+const membersOf = (error: ApiError): Record<string, number> => {
+  const current = error.err_code === WRONG_LAST_SEQUENCE ? /\d+$/.exec(error.description ?? '') : null
+  return current ? { current_seq: Number(current[0]) } : {}
+}
+
+/** Turns the error of an API reply or a `PubAck` into ours; JetStream's description of a refusal is shown. */
+export function fromApiError(error: ApiError): BridgeError {
+  const code = codeOf(error)
+  const detail =
+    code === 'jetstream_unavailable'
+      ? 'JetStream cannot answer now.'
+      : `JetStream: ${error.description ?? 'no description'}.`
+  return new BridgeError(code, detail, { cause: error, members: membersOf(error) })
+}
+
+const clientCode = (thrown: unknown): string | undefined =>
+  thrown instanceof NatsError ? thrown.code : undefined
+
+const REFUSED_CREDENTIAL: ReadonlySet<string | undefined> = new Set<string>([
+  ClientCode.AuthorizationViolation,
+  ClientCode.AuthenticationExpired,
+  ClientCode.AuthenticationTimeout,
+  ClientCode.AccountExpired,
+  ClientCode.BadAuthentication,
+  ClientCode.BadCreds,
+])
+
+const LOST: ReadonlySet<string | undefined> = new Set<string>([
+  ClientCode.ConnectionClosed,
+  ClientCode.ConnectionDraining,
+  ClientCode.ConnectionRefused,
+  ClientCode.Disconnect,
+])
+
+export const unavailable = (cause?: unknown) =>
+  new BridgeError('jetstream_unavailable', 'The connection to NATS is lost.', { cause })
+
+export const timedOut = (cause?: unknown) =>
+  new BridgeError('jetstream_timeout', 'JetStream did not answer in time.', { cause })
+
+export const refusedCredential = (cause: unknown) =>
+  new BridgeError('unauthenticated', 'NATS refused the credential.', { cause })
+
+/** Turns a failed dial into ours: the credential was refused, or nobody answers. */
+export function fromDialFailure(thrown: unknown): BridgeError {
+  if (REFUSED_CREDENTIAL.has(clientCode(thrown))) return refusedCredential(thrown)
+  return new BridgeError('jetstream_unavailable', 'NATS cannot be reached.', { cause: thrown })
+}
+
+/** Nobody listens on the subject that was asked: for an API subject JetStream is away, else it depends. */
+export class NoResponders extends BridgeError {
+  constructor(cause?: unknown) {
+    super('jetstream_unavailable', 'Nothing in NATS answers for this now.', { cause })
+  }
+}
+
+/** Turns what nats.ws throws for a request into ours. `closed`: the connection is no more. */
+export function fromClient(thrown: unknown, closed: boolean): BridgeError {
+  if (thrown instanceof BridgeError) return thrown
+  const code = clientCode(thrown)
+  if (code === ClientCode.PermissionsViolation) {
+    return new BridgeError('forbidden', 'NATS does not let the credential do this.', { cause: thrown })
+  }
+  if (code === ClientCode.MaxPayloadExceeded) {
+    return new BridgeError('payload_too_large', 'The message is larger than the NATS server takes.', {
+      cause: thrown,
+    })
+  }
+  if (code === ClientCode.NoResponders) return new NoResponders(thrown)
+  // nats.ws ends what is pending on a closed connection with its time-out code.
+  if (closed || LOST.has(code)) return unavailable(thrown)
+  if (code === ClientCode.Timeout) return timedOut(thrown)
+  return new BridgeError('internal', 'An unexpected failure of the NATS client.', { cause: thrown })
+}
+
+/** Whether `thrown` is a failure of ours with one of these codes. */
+export const hasCode = (thrown: unknown, ...codes: readonly ErrorCode[]): thrown is BridgeError =>
+  thrown instanceof BridgeError && codes.includes(thrown.code)

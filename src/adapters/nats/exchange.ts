@@ -1,0 +1,108 @@
+/** Owns requests that have many replies: one subscription for each, ended with it. */
+import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscription } from 'nats.ws'
+import { settled } from './connection.ts'
+import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
+import { type HeaderBlock, headersOf } from './headers.ts'
+
+const NO_RESPONDERS = 503
+
+/** A reply and its header block, taken apart once. */
+export interface Reply {
+  readonly message: Msg
+  readonly block: HeaderBlock
+}
+
+export interface ExchangeRequest {
+  readonly subject: string
+  readonly payload: Uint8Array
+  /** All replies must have come by then, ms. */
+  readonly timeoutMs: number
+  /** The longest silence between two replies, ms; absent: `timeoutMs` alone counts. */
+  readonly silenceMs?: number
+  readonly signal?: AbortSignal
+}
+
+/** Subscribes to a new inbox; `receive` never meets an exception of ours inside nats.ws, which would stop reading. */
+export function subscribeInbox(
+  client: NatsConnection,
+  requestSubject: string,
+  receive: (failure: unknown, message: Msg) => void,
+): Subscription {
+  const callback = (failure: NatsError | null, message: Msg) => receive(failure ?? undefined, message)
+  const subscription = client.subscribe(createInbox(), { callback })
+  // By this nats.ws tells the subscription when its request's publish is not permitted, as it does for its own requests.
+  return Object.assign(subscription, { requestSubject })
+}
+
+/** Undoes `subscribeInbox`; also after nats.ws gave the subscription up by itself. */
+export function unsubscribe(client: NatsConnection, subscription: Subscription): void {
+  if (!client.isClosed()) subscription.unsubscribe()
+}
+
+/** Ends the subscription so that what the server has sent by now still arrives. */
+async function drain(client: NatsConnection, subscription: Subscription): Promise<void> {
+  if (client.isClosed()) return
+  if (subscription.isClosed()) return unsubscribe(client, subscription)
+  const drained = subscription.drain()
+  drained.catch(() => undefined)
+  await settled(client)
+}
+
+/**
+ * Sends one request and hands each reply to `take` until that says that the last one has come.
+ * Throws as `Connection.request`; aborted: the signal's reason. When it throws, `take` has been given every reply that
+ * was on its way: the caller may have to give messages back.
+ */
+export async function exchange(
+  client: NatsConnection,
+  request: ExchangeRequest,
+  take: (reply: Reply) => 'more' | 'last',
+): Promise<void> {
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
+  ended.catch(() => undefined)
+  const silence = silenceTimer(request.silenceMs, () => reject(timedOut()))
+  const deadline = setTimeout(() => reject(timedOut()), request.timeoutMs)
+  const abort = () => reject(request.signal?.reason)
+
+  const receive = (failure: unknown, message: Msg) => {
+    try {
+      if (failure !== undefined) throw failure
+      silence.restart()
+      const reply = { message, block: headersOf(message) }
+      if (reply.block.status === NO_RESPONDERS) throw new NoResponders()
+      if (take(reply) === 'last') resolve()
+    } catch (err) {
+      reject(fromClient(err, client.isClosed()))
+    }
+  }
+
+  let subscription: Subscription | undefined
+  try {
+    request.signal?.throwIfAborted()
+    request.signal?.addEventListener('abort', abort)
+    subscription = subscribeInbox(client, request.subject, receive)
+    subscription.closed.then(() => reject(unavailable())).catch(reject)
+    client.publish(request.subject, request.payload, { reply: subscription.getSubject() })
+    await ended
+    unsubscribe(client, subscription)
+  } catch (err) {
+    if (subscription) await drain(client, subscription)
+    throw request.signal?.aborted && err === request.signal.reason ? err : fromClient(err, client.isClosed())
+  } finally {
+    clearTimeout(deadline)
+    silence.stop()
+    request.signal?.removeEventListener('abort', abort)
+  }
+}
+
+function silenceTimer(ms: number | undefined, expired: () => void): { restart(): void; stop(): void } {
+  if (ms === undefined) return { restart: () => undefined, stop: () => undefined }
+  let timer = setTimeout(expired, ms)
+  return {
+    restart() {
+      clearTimeout(timer)
+      timer = setTimeout(expired, ms)
+    },
+    stop: () => clearTimeout(timer),
+  }
+}

@@ -1,0 +1,240 @@
+/** Owns following a stream's live end by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
+import { type Msg, type NatsConnection, nuid, type Subscription } from 'nats.ws'
+import { BridgeError } from '../../errors.ts'
+import type { LiveListener, LiveSubscription } from '../../jetstream.ts'
+import { msToNanos } from '../../schemas/time.ts'
+import type { Connection } from './connection.ts'
+import { createConsumer, deleteConsumer } from './consumers.ts'
+import { fromClient, hasCode, unavailable } from './errors.ts'
+import { subscribeInbox, unsubscribe } from './exchange.ts'
+import { type HeaderBlock, headersOf, lastOf } from './headers.ts'
+import { detached, fromConsumer } from './messages.ts'
+import { streamInfo } from './streams.ts'
+
+const HEARTBEAT = 100
+const HEARTBEAT_MS = 5_000
+const SILENT_HALF_BEATS = 5
+const INACTIVE_MS = 30_000
+const RETRY_MS = 500
+const MOST_RETRIES = 60
+
+export interface FollowRequest {
+  readonly stream: string
+  readonly fromSeq: number
+  readonly listener: LiveListener
+  /** How often the server speaks when there is nothing to say, ms. Default 5,000. */
+  readonly heartbeatMs?: number
+}
+
+/** One consumer of the several that a subscription may have one after the other. */
+interface Session {
+  readonly consumer: string
+  readonly subscription: Subscription
+  nextConsumerSeq: number
+  /** Until it is known that the stream is still the same one. */
+  held: Msg[] | undefined
+}
+
+class Follower implements LiveSubscription {
+  readonly #connection: Connection
+  readonly #client: NatsConnection
+  readonly #request: FollowRequest
+  readonly #heartbeatMs: number
+  #session: Session | undefined
+  #nextSeq: number
+  #created: string | undefined
+  #silentHalfBeats = 0
+  #watch: ReturnType<typeof setInterval> | undefined
+  #stopped = false
+  /** What ended it before it had begun. */
+  #failed: { readonly failure: unknown } | undefined
+
+  constructor(connection: Connection, client: NatsConnection, request: FollowRequest) {
+    this.#connection = connection
+    this.#client = client
+    this.#request = request
+    this.#heartbeatMs = request.heartbeatMs ?? HEARTBEAT_MS
+    this.#nextSeq = Math.max(1, request.fromSeq)
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.#begin()
+      if (this.#failed) throw this.#failed.failure
+    } catch (err) {
+      await this.stop()
+      throw err
+    }
+    this.#watch = setInterval(() => this.#listen(), this.#heartbeatMs / 2)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#watch)
+    await this.#discard(this.#session)
+  }
+
+  /** Makes a consumer that goes on at the next message. */
+  async #begin(): Promise<void> {
+    const { stream } = this.#request
+    const session = this.#subscribe()
+    this.#session = session
+    this.#silentHalfBeats = 0
+    await createConsumer(this.#connection, stream, this.#config(session), this.#client)
+    await this.#checkIncarnation()
+    if (this.#stopped) {
+      await this.#discard(session)
+      return
+    }
+    const held = session.held ?? []
+    session.held = undefined
+    for (const message of held) this.#receive(session, message)
+  }
+
+  #subscribe(): Session {
+    const { stream } = this.#request
+    const consumer = nuid.next()
+    const subscription = subscribeInbox(
+      this.#client,
+      `$JS.API.CONSUMER.CREATE.${stream}.${consumer}`,
+      (failure, message) => {
+        if (failure === undefined) this.#receive(session, message)
+        else this.#end(session, fromClient(failure, this.#client.isClosed()))
+      },
+    )
+    const session: Session = { consumer, subscription, nextConsumerSeq: 1, held: [] }
+    subscription.closed.then(() => this.#end(session, unavailable())).catch(() => undefined)
+    return session
+  }
+
+  #config({ consumer, subscription }: Session) {
+    return {
+      name: consumer,
+      deliver_subject: subscription.getSubject(),
+      deliver_policy: 'by_start_sequence',
+      opt_start_seq: this.#nextSeq,
+      ack_policy: 'none',
+      max_deliver: 1,
+      replay_policy: 'instant',
+      flow_control: true,
+      idle_heartbeat: msToNanos(this.#heartbeatMs),
+      mem_storage: true,
+      num_replicas: 1,
+      inactive_threshold: msToNanos(INACTIVE_MS),
+    }
+  }
+
+  /** A stream of the same name that was made anew would go on with other messages. */
+  async #checkIncarnation(): Promise<void> {
+    const created = await this.#streamCreated()
+    this.#created ??= created
+    if (created === this.#created) return
+    throw new BridgeError('stream_recreated', 'The stream was deleted and made again.')
+  }
+
+  async #streamCreated(): Promise<string | undefined> {
+    try {
+      return (await streamInfo(this.#connection, this.#request.stream, {}, this.#client)).created
+    } catch (err) {
+      // A credential may be allowed to read a stream and not to ask about it.
+      if (hasCode(err, 'forbidden')) return undefined
+      throw err
+    }
+  }
+
+  /** Never throws: it is called by nats.ws, which would stop reading. */
+  #receive(session: Session, message: Msg): void {
+    if (session !== this.#session || this.#stopped) return
+    this.#silentHalfBeats = 0
+    if (session.held) {
+      session.held.push(message)
+      return
+    }
+    try {
+      const block = headersOf(message)
+      if (block.status === 0) this.#deliver(session, message, block)
+      else this.#control(session, message, block)
+    } catch (err) {
+      this.#end(session, err)
+    }
+  }
+
+  #deliver(session: Session, received: Msg, block: HeaderBlock): void {
+    const delivered = fromConsumer(received, block)
+    if (!delivered) return
+    if (delivered.ack.consumerSeq !== session.nextConsumerSeq) {
+      this.#restart(session)
+      return
+    }
+    session.nextConsumerSeq += 1
+    this.#nextSeq = delivered.ack.streamSeq + 1
+    this.#request.listener.message(detached(delivered.message))
+  }
+
+  /** Heartbeats and flow control; any other status says that the consumer is gone. */
+  #control(session: Session, message: Msg, block: HeaderBlock): void {
+    if (block.status !== HEARTBEAT) {
+      this.#restart(session)
+      return
+    }
+    // Without an answer the server holds back what follows.
+    if (message.reply) this.#client.publish(message.reply)
+    const stalled = lastOf(block, 'Nats-Consumer-Stalled')
+    if (stalled) this.#client.publish(stalled)
+    const delivered = Number(lastOf(block, 'Nats-Last-Consumer') ?? 0)
+    if (delivered >= session.nextConsumerSeq) this.#restart(session)
+  }
+
+  #listen(): void {
+    this.#silentHalfBeats += 1
+    if (this.#silentHalfBeats > SILENT_HALF_BEATS && this.#session && !this.#session.held)
+      this.#restart(this.#session)
+  }
+
+  /** Something is missing or the consumer is gone: goes on with a new one, unheard by the listener. */
+  #restart(session: Session): void {
+    if (session !== this.#session || this.#stopped) return
+    void this.#discard(session)
+    void this.#beginAgain()
+  }
+
+  async #beginAgain(): Promise<void> {
+    for (let attempt = 1; !this.#stopped; attempt += 1) {
+      try {
+        return await this.#begin()
+      } catch (err) {
+        const passing = hasCode(err, 'jetstream_unavailable', 'jetstream_timeout') && !this.#client.isClosed()
+        if (!passing || attempt === MOST_RETRIES)
+          return this.#end(this.#session, fromClient(err, this.#client.isClosed()))
+        await this.#discard(this.#session)
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+      }
+    }
+  }
+
+  #end(session: Session | undefined, failure: unknown): void {
+    if (session !== this.#session || this.#stopped) return
+    if (!this.#watch) {
+      this.#failed ??= { failure }
+      return
+    }
+    void this.stop()
+    this.#request.listener.ended(failure)
+  }
+
+  async #discard(session: Session | undefined): Promise<void> {
+    if (!session) return
+    this.#session = undefined
+    unsubscribe(this.#client, session.subscription)
+    if (this.#client.isClosed()) return
+    const { stream } = this.#request
+    await deleteConsumer(this.#connection, stream, session.consumer, this.#client).catch(() => undefined)
+  }
+}
+
+/** `JetStream.follow`. Lost messages, a stall or a deleted consumer are made good by a new consumer. */
+export async function follow(connection: Connection, request: FollowRequest): Promise<LiveSubscription> {
+  const follower = new Follower(connection, await connection.client(), request)
+  await follower.start()
+  return follower
+}

@@ -1,0 +1,96 @@
+/** Owns message headers: plain records to nats.ws, and header blocks of received messages to plain records. */
+import { headers, type Msg, type MsgHdrs, NatsError } from 'nats.ws'
+import { refuse } from '../../errors.ts'
+import type { MessageHeaders } from '../../jetstream.ts'
+
+const TEXT = new TextDecoder('utf-8', { ignoreBOM: true })
+const UTF8 = new TextEncoder()
+const VERSION = 'NATS/1.0'
+
+/** A header block taken apart. `status` is 0 where the block has none. */
+export interface HeaderBlock {
+  readonly status: number
+  readonly description: string
+  readonly values: ReadonlyMap<string, readonly string[]>
+}
+
+const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map() }
+
+/**
+ * Headers in the form nats.ws sends; undefined where there are none. Throws `invalid_request` naming the header.
+ * Uses `append`, which validates: `MsgHdrsImpl.fromRecord` lets a line break smuggle further headers.
+ */
+export function encodeHeaders(record: MessageHeaders): MsgHdrs | undefined {
+  const names = Object.keys(record)
+  if (names.length === 0) return undefined
+  const encoded = headers()
+  for (const name of names) {
+    for (const value of record[name] ?? []) append(encoded, name, value)
+  }
+  return encoded
+}
+
+function append(encoded: MsgHdrs, name: string, value: string): void {
+  if (name === '') throw refuse('headers', 'a name is empty')
+  try {
+    encoded.append(name, value)
+  } catch (err) {
+    if (!(err instanceof NatsError)) throw err
+    throw refuse(`headers.${name}`, 'has a character that NATS headers cannot carry')
+  }
+}
+
+/**
+ * Takes a raw header block apart.
+ * Not by `MsgHdrsImpl.decode`: that throws at names which other clients may send, and one such message would make
+ * everything around it unreadable.
+ */
+export function parseHeaderBlock(block: Uint8Array): HeaderBlock {
+  const [first = '', ...lines] = TEXT.decode(block).split('\r\n')
+  const [, status = '0', description = ''] = /^NATS\/1\.0\s+(\d{3})\s*(.*)$/.exec(first) ?? []
+  const values = new Map<string, string[]>()
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    if (colon < 1) continue
+    const name = line.slice(0, colon)
+    const value = line.slice(colon + 1).trim()
+    const known = values.get(name)
+    if (known) known.push(value)
+    else values.set(name, [value])
+  }
+  return { status: Number(status), description, values }
+}
+
+/**
+ * The headers of a received message. nats.ws keeps the raw block to itself, yet it stands right before the payload
+ * in the same buffer, and `size()` counts it.
+ */
+export function headersOf(message: Msg): HeaderBlock {
+  const payload = message.data
+  const around = byteLength(message.subject) + byteLength(message.reply ?? '')
+  const length = sizeOf(message) - around - payload.byteLength
+  if (length < VERSION.length || length > payload.byteOffset) return NO_HEADERS
+  return parseHeaderBlock(new Uint8Array(payload.buffer, payload.byteOffset - length, length))
+}
+
+/** Bytes of subject, reply subject, headers and payload: nats.ws counts them, its types do not say so. */
+export const sizeOf = (message: Msg): number => (message as Msg & { size(): number }).size()
+
+const byteLength = (text: string): number => UTF8.encode(text).byteLength
+
+export const toRecord = (values: ReadonlyMap<string, readonly string[]>): MessageHeaders =>
+  Object.fromEntries(values)
+
+/** The last value of a header: the server appends its own behind what a publisher may have set. */
+export const lastOf = (block: HeaderBlock, name: string): string | undefined => block.values.get(name)?.at(-1)
+
+/** What a publisher set, without the last value of each header that the server appended. */
+export function withoutLast(block: HeaderBlock, names: readonly string[]): MessageHeaders {
+  const values = new Map(block.values)
+  for (const name of names) {
+    const rest = values.get(name)?.slice(0, -1) ?? []
+    if (rest.length === 0) values.delete(name)
+    else values.set(name, rest)
+  }
+  return toRecord(values)
+}

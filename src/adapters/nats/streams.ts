@@ -1,0 +1,76 @@
+/** Owns the stream calls of the JetStream API. */
+import type { NatsConnection } from 'nats.ws'
+import type { JetStreamConfig, Listing, StreamInfo, StreamState } from '../../jetstream.ts'
+import { callApi } from './api.ts'
+import type { Connection } from './connection.ts'
+import { checkedName } from './names.ts'
+
+/** The config of a stream, which always has a name. */
+export type NamedConfig = JetStreamConfig & { readonly name: string }
+
+const named = (config: JetStreamConfig): string => checkedName('stream', String(config.name ?? ''))
+
+const onlyInfo = ({ config, created, state }: StreamInfo): StreamInfo => ({ config, created, state })
+
+export async function listStreams(connection: Connection, offset: number): Promise<Listing<StreamInfo>> {
+  const reply = await callApi<{ streams?: readonly StreamInfo[] | null; total: number }>(
+    connection,
+    'STREAM.LIST',
+    {
+      offset,
+    },
+  )
+  return { items: (reply.streams ?? []).map(onlyInfo), total: reply.total }
+}
+
+/** `JetStream.streamOf`. */
+export async function streamOf(connection: Connection, subject: string): Promise<string | undefined> {
+  const reply = await callApi<{ streams?: readonly string[] | null }>(connection, 'STREAM.NAMES', { subject })
+  return reply.streams?.[0]
+}
+
+export async function createStream(connection: Connection, config: JetStreamConfig): Promise<StreamInfo> {
+  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.CREATE.${named(config)}`, config))
+}
+
+export async function updateStream(connection: Connection, config: NamedConfig): Promise<StreamInfo> {
+  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.UPDATE.${named(config)}`, config))
+}
+
+/** `JetStream.streamInfo`. */
+export async function streamInfo(
+  connection: Connection,
+  stream: string,
+  { subjects, offset }: { subjects?: string; offset?: number } = {},
+  client?: NatsConnection,
+): Promise<StreamInfo> {
+  const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 }
+  const info = await callApi<StreamInfo>(
+    connection,
+    `STREAM.INFO.${checkedName('stream', stream)}`,
+    body,
+    client,
+  )
+  const state: StreamState =
+    subjects === undefined ? info.state : { ...info.state, subjects: info.state.subjects ?? {} }
+  return onlyInfo({ ...info, state })
+}
+
+export async function deleteStream(connection: Connection, stream: string): Promise<void> {
+  await callApi(connection, `STREAM.DELETE.${checkedName('stream', stream)}`)
+}
+
+/** `JetStream.purgeStream`: how many messages went. */
+export async function purgeStream(
+  connection: Connection,
+  stream: string,
+  options: { filter?: string; seq?: number; keep?: number },
+): Promise<number> {
+  const path = `STREAM.PURGE.${checkedName('stream', stream)}`
+  const { purged } = await callApi<{ purged?: number }>(connection, path, options)
+  return purged ?? 0
+}
+
+export async function deleteMessage(connection: Connection, stream: string, seq: number): Promise<void> {
+  await callApi(connection, `STREAM.MSG.DELETE.${checkedName('stream', stream)}`, { seq })
+}

@@ -1,0 +1,24 @@
+/** Owns putting the bridge together: settings and a host's sessions into dependencies. */
+import type { Dependencies } from './context.ts'
+import type { Settings } from './settings.ts'
+import { readKeyring } from './tokens/seal.ts'
+import { createTickets } from './tokens/ticket.ts'
+
+interface HostParts {
+  readonly openSession: Dependencies['openSession']
+  readonly noticesDisconnects: boolean
+}
+
+/** The real parts of a bridge: this machine's clock, and a log of JSON lines on standard output. */
+export function createDependencies(settings: Settings, host: HostParts): Dependencies {
+  return {
+    ...host,
+    settings,
+    tickets: createTickets(readKeyring(settings.TOKEN_KEYS)),
+    now: Date.now,
+    log:
+      settings.LOG === 'on'
+        ? (entry) => console.log(JSON.stringify({ time: new Date().toISOString(), ...entry }))
+        : () => {},
+  }
+}

@@ -1,0 +1,44 @@
+/** Owns the types of what a request carries on its way through the app. */
+import type { JetStream, NatsCredential, StreamReader } from './jetstream.ts'
+import type { Settings } from './settings.ts'
+import type { AckTokens } from './tokens/ack.ts'
+import type { Cursors } from './tokens/cursor.ts'
+import type { Ticket, Tickets } from './tokens/ticket.ts'
+
+/** Who asks: a NATS credential, and the tenant it is. */
+export interface Caller {
+  readonly credential: NatsCredential
+  /** Names the credential in tokens and hosts without showing it. */
+  readonly tenant: string
+  /** Set where the caller came with a ticket: it may read what the ticket says and nothing else. */
+  readonly ticket?: Ticket
+}
+
+/** What a host keeps for one caller. */
+export interface Session {
+  readonly jetstream: JetStream
+  readonly reader: StreamReader
+  readonly cursors: Cursors
+  readonly ackTokens: AckTokens
+}
+
+/** The real parts, handed to the app by its entry. */
+export interface Dependencies {
+  readonly settings: Settings
+  readonly tickets: Tickets
+  /** The session of a caller: the same one as long as it is in use. */
+  openSession(caller: Caller): Session
+  /** Whether a client that leaves aborts the request's signal before anything is written to it. */
+  readonly noticesDisconnects: boolean
+  now(): number
+  log(entry: Readonly<Record<string, unknown>>): void
+}
+
+export interface AppEnv {
+  Variables: {
+    requestId: string
+    dependencies: Dependencies
+    caller: Caller
+    session: Session
+  }
+}

@@ -1,0 +1,148 @@
+/** Owns the failures a client can meet: one table from code to status, title and what a retry means. */
+
+interface ErrorKind {
+  readonly status: ProblemStatus
+  readonly title: string
+  /** Whether sending the very same request again is safe and can succeed. */
+  readonly retryable: boolean
+  /** `possible`: the request may have taken effect although it failed. */
+  readonly sideEffects: 'none' | 'possible'
+}
+
+export type ProblemStatus =
+  | 400
+  | 401
+  | 403
+  | 404
+  | 405
+  | 406
+  | 409
+  | 410
+  | 412
+  | 413
+  | 415
+  | 422
+  | 429
+  | 500
+  | 501
+  | 503
+  | 504
+  | 507
+
+const kind = (
+  status: ProblemStatus,
+  title: string,
+  retryable = false,
+  sideEffects: 'none' | 'possible' = 'none',
+): ErrorKind => ({ status, title, retryable, sideEffects })
+
+/** Every `code` a problem can carry. The OpenAPI document is written from this table. */
+export const ERRORS = {
+  invalid_request: kind(400, 'The request is not valid'),
+  cursor_invalid: kind(400, 'The cursor is not one of ours'),
+  ack_token_invalid: kind(400, 'The ack token is not one of ours'),
+  unauthenticated: kind(401, 'The credential is missing or was refused'),
+  ticket_invalid: kind(401, 'The ticket does not open this'),
+  forbidden: kind(403, 'The credential may not do this'),
+  not_found: kind(404, 'There is nothing at this path'),
+  stream_not_found: kind(404, 'The stream does not exist'),
+  subject_not_found: kind(404, 'No stream listens on the subject'),
+  message_not_found: kind(404, 'The message does not exist'),
+  consumer_not_found: kind(404, 'The consumer does not exist'),
+  method_not_allowed: kind(405, 'The path does not have this method'),
+  not_acceptable: kind(406, 'None of the accepted types can be given'),
+  cursor_mismatch: kind(409, 'The cursor belongs to another stream or filter'),
+  stream_exists: kind(409, 'The stream exists with another configuration'),
+  consumer_exists: kind(409, 'The consumer exists with another configuration'),
+  consumer_busy: kind(409, 'The consumer cannot take the pull now', true),
+  cursor_expired: kind(410, 'Messages after the cursor are gone'),
+  stream_recreated: kind(410, 'The stream is not the one the cursor is from'),
+  precondition_failed: kind(412, 'The subject is not at the expected sequence'),
+  payload_too_large: kind(413, 'The payload is too large'),
+  unsupported_media_type: kind(415, 'The content type is not supported here'),
+  refused_by_jetstream: kind(422, 'JetStream refused the request'),
+  too_many_requests: kind(429, 'A limit on requests is reached', true),
+  internal: kind(500, 'Something failed inside the bridge', false, 'possible'),
+  not_supported: kind(501, 'The NATS server does not support this'),
+  jetstream_unavailable: kind(503, 'JetStream cannot be reached', true),
+  jetstream_timeout: kind(504, 'JetStream did not answer in time', true, 'possible'),
+  publish_unconfirmed: kind(504, 'The publish was not confirmed', false, 'possible'),
+  publish_unconfirmed_keyed: kind(
+    504,
+    'The publish was not confirmed; its key makes a retry safe',
+    true,
+    'possible',
+  ),
+  stream_full: kind(507, 'The stream has no room', true),
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** One refused part of the input: `field` as the client wrote it, such as `limit` or `messages.0.subject`. */
+export interface FieldError {
+  readonly field: string
+  readonly message: string
+}
+
+interface BridgeErrorOptions {
+  readonly cause?: unknown
+  readonly errors?: readonly FieldError[]
+  /** Further members of the problem, such as `current_seq`. */
+  readonly members?: Readonly<Record<string, string | number>>
+}
+
+/** A failure with a documented code. `message` is public, `cause` is only logged. */
+export class BridgeError extends Error {
+  readonly code: ErrorCode
+  readonly errors: readonly FieldError[] | undefined
+  readonly members: Readonly<Record<string, string | number>>
+
+  constructor(code: ErrorCode, detail: string, options: BridgeErrorOptions = {}) {
+    super(detail, { cause: options.cause })
+    this.name = 'BridgeError'
+    this.code = code
+    this.errors = options.errors
+    this.members = options.members ?? {}
+  }
+}
+
+/** Refuses one named field of the input with `invalid_request`. */
+export function refuse(field: string, message: string): BridgeError {
+  return new BridgeError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+}
+
+/** A failure as RFC 9457 problem+json, its members in the order people read them. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: ProblemStatus
+  readonly detail: string
+  readonly code: ErrorCode
+  readonly request_id: string
+  readonly retryable: boolean
+  readonly side_effects: 'none' | 'possible'
+  readonly errors?: readonly FieldError[]
+  readonly [member: string]: unknown
+}
+
+/** Where a code is explained: a path of the bridge's own documentation page. */
+const typeOf = (code: ErrorCode) => `/docs#${code}`
+
+/** Turns anything thrown into a problem; the unknown becomes `internal` with a fixed text. */
+export function toProblem(thrown: unknown, requestId: string): Problem {
+  const failure =
+    thrown instanceof BridgeError ? thrown : new BridgeError('internal', 'An unexpected failure.')
+  const { status, title, retryable, sideEffects } = ERRORS[failure.code]
+  return {
+    type: typeOf(failure.code),
+    title,
+    status,
+    detail: failure.message,
+    code: failure.code,
+    request_id: requestId,
+    retryable,
+    side_effects: sideEffects,
+    ...(failure.errors ? { errors: failure.errors } : {}),
+    ...failure.members,
+  }
+}

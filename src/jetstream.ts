@@ -1,0 +1,314 @@
+/** Owns the port: what the HTTP side asks of JetStream, and what the NATS side provides. Types only. */
+import type { CursorScope } from './tokens/cursor.ts'
+
+/** Header names in their own case, each with its values in order. */
+export type MessageHeaders = Readonly<Record<string, readonly string[]>>
+
+/** A stream or consumer configuration exactly as JetStream's JSON API has it: snake_case, durations in nanoseconds. */
+export type JetStreamConfig = Readonly<Record<string, unknown>>
+
+export interface OutgoingMessage {
+  readonly subject: string
+  readonly payload: Uint8Array
+  readonly headers: MessageHeaders
+}
+
+/** JetStream's confirmation that a message is stored. */
+export interface PubAck {
+  readonly stream: string
+  readonly seq: number
+  readonly duplicate: boolean
+}
+
+/** One message as the stream has it. `time`: RFC 3339 UTC with nanoseconds. */
+export interface StoredMessage {
+  readonly subject: string
+  readonly seq: number
+  readonly time: string
+  readonly headers: MessageHeaders
+  readonly payload: Uint8Array
+}
+
+/** A message handed out by a consumer. `receivedAt`: Unix milliseconds on this machine. */
+export interface Delivery extends StoredMessage {
+  readonly replySubject: string
+  readonly deliveryCount: number
+  readonly numPending: number
+  readonly receivedAt: number
+}
+
+export interface StreamState {
+  readonly messages: number
+  readonly bytes: number
+  readonly first_seq: number
+  readonly first_ts: string
+  readonly last_seq: number
+  readonly last_ts: string
+  readonly consumer_count: number
+  readonly num_subjects?: number
+  readonly num_deleted?: number
+  /** Messages by subject, where it was asked for. */
+  readonly subjects?: Readonly<Record<string, number>>
+}
+
+export interface StreamInfo {
+  readonly config: JetStreamConfig & { readonly name: string }
+  readonly created: string
+  readonly state: StreamState
+}
+
+interface SequencePair {
+  readonly consumer_seq: number
+  readonly stream_seq: number
+  readonly last_active?: string
+}
+
+export interface ConsumerInfo {
+  readonly stream_name: string
+  readonly name: string
+  readonly created: string
+  readonly config: JetStreamConfig
+  readonly delivered: SequencePair
+  readonly ack_floor: SequencePair
+  readonly num_ack_pending: number
+  readonly num_redelivered: number
+  readonly num_waiting: number
+  readonly num_pending: number
+  readonly paused?: boolean
+  readonly pause_remaining?: number
+}
+
+/** One page of a list that JetStream gives in pages. */
+export interface Listing<Item> {
+  readonly items: readonly Item[]
+  readonly total: number
+}
+
+export interface ServerInfo {
+  readonly version: string
+  /** JetStream API level: 0 before 2.11, 1 with 2.11, 2 with 2.12, 4 with 2.14. */
+  readonly apiLevel: number
+  readonly maxPayloadBytes: number
+}
+
+/** Where a read begins: a sequence, or the first message at or after a time. */
+export type ReadFrom = { readonly seq: number } | { readonly time: string }
+
+export interface BatchRequest {
+  readonly from: ReadFrom
+  /** One subject filter, wildcards allowed; absent: every message. */
+  readonly filter?: string
+  /** Messages, at least 1. */
+  readonly batch: number
+  readonly maxBytes: number
+}
+
+/**
+ * A run of messages in sequence order.
+ * `numPending`: matching messages after the last one, as the answering replica knows it.
+ */
+export interface Batch {
+  readonly messages: readonly StoredMessage[]
+  readonly numPending: number
+}
+
+/** `upToSeq` freezes the set, so that it can be read in pages: from `fromSeq` on, in sequence order. */
+export interface LastPerSubjectRequest {
+  readonly filters: readonly string[]
+  readonly fromSeq: number
+  readonly upToSeq: number
+  readonly batch: number
+  readonly maxBytes: number
+}
+
+export type MessageLookup =
+  | { readonly seq: number }
+  /** The first message at `seq` or later that matches. */
+  | { readonly seq: number; readonly nextBySubject: string }
+  | { readonly lastBySubject: string }
+
+export interface PullRequest {
+  /** Messages, at least 1. */
+  readonly batch: number
+  readonly maxBytes: number
+  /** 0: only what is at hand. */
+  readonly waitMs: number
+  /** Aborted: the client is gone; what was received is given back to JetStream by a nak. */
+  readonly signal: AbortSignal
+}
+
+export type AckAction =
+  | { readonly action: 'ack' }
+  | { readonly action: 'nak'; readonly delayMs?: number | undefined }
+  | { readonly action: 'progress' }
+  | { readonly action: 'term'; readonly reason?: string | undefined }
+
+/** What a subscription to a stream's live end reports. Never called after `stop`. */
+export interface LiveListener {
+  /** In sequence order, without a repeat. */
+  message(message: StoredMessage): void
+  /** The subscription ended and will not come back by itself: the connection or the stream is gone. */
+  ended(failure: unknown): void
+}
+
+export interface LiveSubscription {
+  /** Ends it and deletes what it had on the server. Idempotent. */
+  stop(): Promise<void>
+}
+
+/**
+ * JetStream as one credential sees it. Every call ends within the request time-out of the settings.
+ * Throws `BridgeError`: `jetstream_unavailable`, `jetstream_timeout`, `unauthenticated`, `forbidden`, and what each call names.
+ */
+export interface JetStream {
+  /** What the connected server is. Source: the connection's INFO and NATS ADR-44, Versioning for JetStream Assets. */
+  server(): Promise<ServerInfo>
+  /** A round trip to the JetStream API. */
+  ping(): Promise<void>
+
+  /**
+   * Publishes and waits for the `PubAck`; never retries.
+   * Throws `subject_not_found`, `precondition_failed`, `payload_too_large`, `stream_full`, `publish_unconfirmed`.
+   */
+  publish(message: OutgoingMessage): Promise<PubAck>
+
+  /** The stream that listens on a subject; undefined where none does. */
+  streamOf(subject: string): Promise<string | undefined>
+
+  /** At most 256 streams (1,024 on 2.10: JetStream's own page) from `offset`, by name. */
+  listStreams(offset: number): Promise<Listing<StreamInfo>>
+  createStream(config: JetStreamConfig): Promise<StreamInfo>
+  updateStream(config: JetStreamConfig & { readonly name: string }): Promise<StreamInfo>
+  /** `subjects`: count messages by subject below this filter, 100,000 subjects a page from `offset`. Asks the leader. */
+  streamInfo(stream: string, options?: { subjects?: string; offset?: number }): Promise<StreamInfo>
+  deleteStream(stream: string): Promise<void>
+  purgeStream(stream: string, options: { filter?: string; seq?: number; keep?: number }): Promise<number>
+  deleteMessage(stream: string, seq: number): Promise<void>
+
+  /** Asks the leader, so what it says of the end of the stream holds. Undefined: there is no such message. */
+  getMessage(stream: string, lookup: MessageLookup): Promise<StoredMessage | undefined>
+  /** May be answered by a replica that lags. Source: NATS ADR-31, JetStream Direct Get. */
+  getBatch(stream: string, request: BatchRequest): Promise<Batch>
+  /** As `getBatch`, for streams and servers without batched Direct Get: by a consumer that lives for the call. */
+  getBatchByConsumer(stream: string, request: BatchRequest): Promise<Batch>
+  /** The last message of each subject at `upToSeq`. May be answered by a replica that lags. */
+  getLastPerSubject(stream: string, request: LastPerSubjectRequest): Promise<Batch>
+  /** Follows the stream from `fromSeq` on by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
+  follow(stream: string, fromSeq: number, listener: LiveListener): Promise<LiveSubscription>
+
+  listConsumers(stream: string, offset: number): Promise<Listing<ConsumerInfo>>
+  /** Creates or updates a durable consumer; `config.durable_name` names it. */
+  putConsumer(
+    stream: string,
+    config: JetStreamConfig & { readonly durable_name: string },
+  ): Promise<ConsumerInfo>
+  consumerInfo(stream: string, consumer: string): Promise<ConsumerInfo>
+  deleteConsumer(stream: string, consumer: string): Promise<void>
+  /** `until` undefined: resumes. */
+  pauseConsumer(stream: string, consumer: string, until: string | undefined): Promise<void>
+  /** Delivers again from `seq`, or from the ack floor. */
+  resetConsumer(stream: string, consumer: string, seq: number | undefined): Promise<void>
+
+  /**
+   * Pulls the next messages, in delivery order, and answers as soon as there is one and no more are at hand.
+   * Throws `consumer_not_found`, `consumer_busy`. Source: NATS ADR-13, Pull Subscribe internals.
+   */
+  pull(stream: string, consumer: string, request: PullRequest): Promise<readonly Delivery[]>
+  /** Settles one delivery and waits until the server has answered for it. */
+  settle(replySubject: string, action: AckAction): Promise<void>
+}
+
+/**
+ * Where a reader stands: right after `seq`. The rest tells whether this is still the stream it was:
+ * sequences are reused after a stream was made again or has lost its tail.
+ */
+export interface Position {
+  readonly seq: number
+  /** The stream's creation time; absent where the credential may not ask for it. */
+  readonly created?: string
+  /** Time of the message at `seq`, where it is known. */
+  readonly time?: string
+  /** Stands for the message at `seq` where its time is not known: right after a publish. */
+  readonly digest?: string
+  /** While the last message of each subject is being read: the sequence where that snapshot ends. */
+  readonly snapshotSeq?: number
+}
+
+/** Where to begin without a cursor. */
+export type Start =
+  | { readonly at: 'beginning' | 'new' | 'last' | 'last_per_subject' }
+  | { readonly at: 'seq'; readonly seq: number }
+  | { readonly at: 'time'; readonly time: string }
+  | { readonly at: 'tail'; readonly count: number }
+
+export type ReadOrigin = { readonly position: Position } | { readonly start: Start }
+
+/** Messages that were removed before the reader came to them; both ends included. */
+export interface Gap {
+  readonly fromSeq: number
+  readonly toSeq: number
+}
+
+/** What to read. `filters`: subject filters; empty: every message. `scope`: seals its cursors. */
+interface ReadRequest {
+  readonly stream: string
+  readonly filters: readonly string[]
+  readonly scope: CursorScope
+  readonly from: ReadOrigin
+  /** Where messages after the position are gone: fail with `cursor_expired`, or report the gap and go on behind it. */
+  readonly onGap: 'error' | 'skip'
+}
+
+export interface PageRequest extends ReadRequest {
+  readonly limit: number
+  readonly maxBytes: number
+  /** Set: where there is nothing, wait for a message until this is aborted. */
+  readonly waitUntil?: AbortSignal
+}
+
+/** `position` is right after the page, also past what the filter left out. */
+export interface Page {
+  readonly messages: readonly StoredMessage[]
+  readonly position: Position
+  /** Nothing more was there when the leader was asked. */
+  readonly upToDate: boolean
+  readonly gap?: Gap
+  /** Where the messages are of a snapshot of last messages: the sequence where it ends. */
+  readonly snapshotSeq?: number
+}
+
+/** Reads a stream by position: pages of history, and history joined to live. */
+export interface StreamReader {
+  /**
+   * The next page. Throws `stream_not_found`, `cursor_expired`, and `stream_recreated` for a position of another
+   * incarnation or past the stream's end.
+   */
+  page(request: PageRequest): Promise<Page>
+  /** The position right after a message of ours that was just stored. */
+  positionAfter(message: OutgoingMessage, ack: PubAck): Promise<Position>
+  /** Server-sent events of the stream, encoded: history, then live, until it is cancelled. Throws as `page`. */
+  tail(request: TailRequest): Promise<ReadableStream<Uint8Array>>
+}
+
+export interface TailRequest extends ReadRequest {
+  readonly payload: PayloadForm
+  readonly requestId: string
+}
+
+/** How a payload is written in JSON: text where it is text, always base64, or parsed beside the text. */
+export type PayloadForm = 'text' | 'base64' | 'json'
+
+/** What a caller shows NATS: NATS decides what it may do. `own`: the credential in the bridge's settings. */
+export type NatsCredential =
+  | { readonly kind: 'own' }
+  | { readonly kind: 'user'; readonly user: string; readonly password: string }
+  | { readonly kind: 'token'; readonly token: string }
+
+/** JetStream over one connection of one credential. Whoever opens it closes it. */
+export interface JetStreamConnection {
+  readonly jetstream: JetStream
+  /** Whether it holds a connection now: unused for the idle time of the settings, it hangs up until the next call. */
+  isConnected(): boolean
+  /** Ends the connection after what is under way; idempotent. */
+  close(): Promise<void>
+}

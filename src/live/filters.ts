@@ -1,0 +1,26 @@
+/** Owns how subject filters relate to subjects and to each other. */
+
+/** Whether a subject, or all that another filter stands for, falls under `filter`. */
+export function covers(filter: string, subject: string): boolean {
+  const filterTokens = filter.split('.')
+  const tokens = subject.split('.')
+  for (const [index, filterToken] of filterTokens.entries()) {
+    const token = tokens[index]
+    if (token === undefined) return false
+    if (filterToken === '>') return true
+    if (token === '>') return false
+    if (filterToken !== '*' && filterToken !== token) return false
+  }
+  return filterTokens.length === tokens.length
+}
+
+/** Whether a subject is wanted; no filters want everything. */
+export function matches(filters: readonly string[], subject: string): boolean {
+  return filters.length === 0 || filters.some((filter) => covers(filter, subject))
+}
+
+/** The same filters without those that another one covers. */
+export function withoutCovered(filters: readonly string[]): string[] {
+  const distinct = [...new Set(filters)]
+  return distinct.filter((filter) => !distinct.some((other) => other !== filter && covers(other, filter)))
+}

@@ -1,0 +1,217 @@
+/** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
+import { BridgeError } from '../errors.ts'
+import type {
+  Batch,
+  Gap,
+  JetStream,
+  Page,
+  PageRequest,
+  Position,
+  StoredMessage,
+  StreamInfo,
+} from '../jetstream.ts'
+import { withoutCovered } from './filters.ts'
+import { findStart, type ReadBatch, verify } from './position.ts'
+
+/** API level of batched Direct Get. */
+const BATCHED_DIRECT_GET = 1
+/** What JetStream gives in one batch. */
+const MAX_BATCH = 1_000
+const MAX_BATCH_BYTES = 1_048_576
+
+/** Throws `stream_not_found`, `stream_recreated`, `cursor_expired`. */
+export async function readPage(jetstream: JetStream, request: PageRequest): Promise<Page> {
+  const { stream, scope, from } = request
+  const filters = withoutCovered(request.filters)
+  const info = await jetstream.streamInfo(stream)
+  const readBatch = await chooseReadBatch(jetstream, info)
+  if ('start' in from) {
+    const start = await findStart(jetstream, readBatch, info, from.start, filters)
+    return readFrom({ jetstream, readBatch, request, filters, info }, start)
+  }
+  await verify(jetstream, info, from.position, scope)
+  return readFrom(
+    { jetstream, readBatch, request, filters, info },
+    { ...from.position, created: info.created },
+  )
+}
+
+async function chooseReadBatch(jetstream: JetStream, { config }: StreamInfo): Promise<ReadBatch> {
+  const direct = config.allow_direct === true && (await jetstream.server()).apiLevel >= BATCHED_DIRECT_GET
+  return (request) =>
+    direct ? jetstream.getBatch(config.name, request) : jetstream.getBatchByConsumer(config.name, request)
+}
+
+/** What a page is read with. */
+interface Reading {
+  readonly jetstream: JetStream
+  readonly readBatch: ReadBatch
+  readonly request: PageRequest
+  /** None that another covers. */
+  readonly filters: readonly string[]
+  /** The stream as the leader had it before the page was read. */
+  readonly info: StreamInfo
+}
+
+async function readFrom(reading: Reading, start: Position): Promise<Page> {
+  if (start.snapshotSeq !== undefined) return readSnapshot(reading, start, start.snapshotSeq)
+  const gap = holeBefore(start.seq + 1, reading.info.state.first_seq, reading.info.state.last_seq)
+  if (!gap) return readOn(reading, start)
+  return { ...(await readOn(reading, behind(reading, gap))), gap }
+}
+
+/** The position behind a hole. Throws `cursor_expired` where the reader did not ask to skip it. */
+function behind({ request, info }: Reading, { fromSeq, toSeq }: Gap): Position {
+  const position = { seq: toSeq, created: info.created }
+  if (request.onGap === 'skip') return position
+  throw new BridgeError(
+    'cursor_expired',
+    `Messages ${fromSeq} to ${toSeq} were removed before they were read.`,
+    {
+      members: {
+        earliest_seq: toSeq + 1,
+        missed: toSeq - fromSeq + 1,
+        earliest_cursor: request.scope.seal(position),
+      },
+    },
+  )
+}
+
+/** What is gone from `nextSeq` on, where the stream now begins at `firstSeq`. */
+function holeBefore(nextSeq: number, firstSeq: number, lastSeq: number): Gap | undefined {
+  const toSeq = Math.min(firstSeq - 1, lastSeq)
+  return toSeq >= nextSeq ? { fromSeq: nextSeq, toSeq } : undefined
+}
+
+/** Reads until the page is full, the stream ends, or a hole opens while reading: the next page then begins at the hole. */
+async function readOn(reading: Reading, start: Position): Promise<Page> {
+  const { request, info } = reading
+  const messages: StoredMessage[] = []
+  let bytes = 0
+  let position = start
+  while (messages.length < request.limit && bytes < request.maxBytes) {
+    const nextSeq = position.seq + 1
+    const step = await readStep(reading, nextSeq, request.limit - messages.length, request.maxBytes - bytes)
+    const hole = await holeInStep(reading, nextSeq, step)
+    if (hole && messages.length > 0) break
+    if (hole) return { ...(await readOn(reading, behind(reading, hole))), gap: hole }
+    messages.push(...step.messages)
+    bytes += step.messages.reduce((sum, message) => sum + sizeOf(message), 0)
+    position = step.atEnd ? endOf(info, step, position) : positionAt(info, step)
+    if (step.atEnd) return { messages, position, upToDate: true }
+  }
+  return { messages, position, upToDate: false }
+}
+
+const sizeOf = ({ payload, subject }: StoredMessage) => payload.length + subject.length
+
+/** Messages that match, and up to where all of them were seen. */
+interface Step {
+  readonly messages: readonly StoredMessage[]
+  readonly seenSeq: number
+  /** The leader has no more. */
+  readonly atEnd: boolean
+}
+
+function positionAt({ created }: StreamInfo, { messages, seenSeq }: Step): Position {
+  const last = messages.at(-1)
+  return { created, seq: seenSeq, ...(last?.seq === seenSeq ? { time: last.time } : {}) }
+}
+
+/** The end of the stream as it was before the page was read: all up to there has been seen. */
+function endOf({ created, state }: StreamInfo, step: Step, before: Position): Position {
+  if (step.seenSeq > state.last_seq) return positionAt({ created } as StreamInfo, step)
+  if (state.last_seq <= before.seq) return before
+  return { created, seq: state.last_seq, time: state.last_ts }
+}
+
+async function readStep(reading: Reading, nextSeq: number, limit: number, maxBytes: number): Promise<Step> {
+  const { readBatch, filters, info } = reading
+  const bounds = {
+    from: { seq: nextSeq },
+    batch: Math.min(limit, MAX_BATCH),
+    maxBytes: Math.min(maxBytes, MAX_BATCH_BYTES),
+  }
+  const past = nextSeq > info.state.last_seq
+  const batches = past
+    ? []
+    : await Promise.all(
+        filters.length === 0
+          ? [readBatch(bounds)]
+          : filters.map((filter) => readBatch({ ...bounds, filter })),
+      )
+  const merged = mergeBatches(batches, limit)
+  if (merged.seenSeq !== undefined) return { ...merged, seenSeq: merged.seenSeq, atEnd: false }
+  return confirmEnd(reading, nextSeq, merged.messages, limit)
+}
+
+/** Batches of several filters as one, up to where all of them are complete; undefined: to the end. */
+function mergeBatches(
+  batches: readonly Batch[],
+  limit: number,
+): { messages: StoredMessage[]; seenSeq?: number } {
+  const complete = Math.min(
+    ...batches.map(({ messages, numPending }) =>
+      numPending > 0 ? (messages.at(-1)?.seq ?? 0) : Number.POSITIVE_INFINITY,
+    ),
+  )
+  const bySeq = new Map(batches.flatMap(({ messages }) => messages).map((message) => [message.seq, message]))
+  const ordered =
+    batches.length === 1 ? [...bySeq.values()] : [...bySeq.values()].sort((a, b) => a.seq - b.seq)
+  const messages = ordered.filter(({ seq }) => seq <= complete).slice(0, limit)
+  if (messages.length === limit || messages.length < ordered.length)
+    return { messages, seenSeq: messages.at(-1)?.seq ?? 0 }
+  return Number.isFinite(complete) ? { messages, seenSeq: complete } : { messages }
+}
+
+/** A replica that lags ends too early: the leader has the last word. */
+async function confirmEnd(
+  { jetstream, request, filters, info }: Reading,
+  nextSeq: number,
+  messages: readonly StoredMessage[],
+  limit: number,
+): Promise<Step> {
+  const from = (messages.at(-1)?.seq ?? nextSeq - 1) + 1
+  const wanted = filters.length > 0 ? filters : ['>']
+  const found = await Promise.all(
+    wanted.map((filter) => jetstream.getMessage(request.stream, { seq: from, nextBySubject: filter })),
+  )
+  const [next] = found.filter((message) => message !== undefined).sort((a, b) => a.seq - b.seq)
+  if (!next) return { messages, seenSeq: Math.max(from - 1, info.state.last_seq), atEnd: true }
+  if (messages.length < limit) return { messages: [...messages, next], seenSeq: next.seq, atEnd: false }
+  return { messages, seenSeq: from - 1, atEnd: false }
+}
+
+/**
+ * What was removed from in front of a step before it was read. Without a filter a run without a break shows that
+ * nothing was; else the stream is asked where it begins now.
+ */
+async function holeInStep({ jetstream, request, filters, info }: Reading, nextSeq: number, step: Step) {
+  const [first] = step.messages
+  const unbroken = step.seenSeq - nextSeq + 1 === step.messages.length
+  if (filters.length === 0 && unbroken) return undefined
+  if (nextSeq > info.state.last_seq && step.messages.length === 0) return undefined
+  const now = await jetstream.streamInfo(request.stream)
+  if (now.created !== info.created)
+    throw new BridgeError('stream_not_found', 'The stream was made again while it was read.')
+  if (first && first.seq < now.state.first_seq) return undefined
+  return holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
+}
+
+/** The last message of each subject, as the stream was at `snapshotSeq`; what came later follows as usual. */
+async function readSnapshot(reading: Reading, start: Position, snapshotSeq: number): Promise<Page> {
+  const { jetstream, request, filters, info } = reading
+  const { messages, numPending } = await jetstream.getLastPerSubject(request.stream, {
+    filters: filters.length > 0 ? filters : ['>'],
+    fromSeq: start.seq + 1,
+    upToSeq: snapshotSeq,
+    batch: Math.min(request.limit, MAX_BATCH),
+    maxBytes: Math.min(request.maxBytes, MAX_BATCH_BYTES),
+  })
+  const last = messages.at(-1)
+  if (last && numPending > 0) {
+    return { messages, position: { ...start, seq: last.seq, time: last.time }, upToDate: false, snapshotSeq }
+  }
+  const position = { created: info.created, seq: snapshotSeq }
+  return { messages, position, upToDate: snapshotSeq >= info.state.last_seq, snapshotSeq }
+}

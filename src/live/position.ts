@@ -1,0 +1,146 @@
+/** Owns where a read begins: a position checked against the stream as it is now, or a start found in it. */
+import { BridgeError, refuse } from '../errors.ts'
+import type { Batch, BatchRequest, JetStream, Position, Start, StreamInfo } from '../jetstream.ts'
+import { toNanos } from '../schemas/time.ts'
+import { type CursorScope, digestMessage } from '../tokens/cursor.ts'
+
+/** Right before the first message there is. */
+export function earliest({ created, state }: StreamInfo): Position {
+  return { created, seq: Math.max(0, state.first_seq - 1) }
+}
+
+/** Right after the last message there is. */
+export function latest({ created, state }: StreamInfo): Position {
+  return { created, seq: state.last_seq, ...(state.last_seq > 0 ? { time: state.last_ts } : {}) }
+}
+
+/**
+ * Throws `stream_recreated` where the position is not of this stream as it is: made again under the same name, or with
+ * its tail lost and the sequences used again.
+ */
+export async function verify(
+  jetstream: JetStream,
+  info: StreamInfo,
+  position: Position,
+  scope: CursorScope,
+): Promise<void> {
+  const { created, state } = info
+  const sameIncarnation = position.created === undefined || position.created === created
+  if (sameIncarnation && position.seq <= state.last_seq && (await isSameMessage(jetstream, info, position)))
+    return
+  throw new BridgeError(
+    'stream_recreated',
+    `Stream "${info.config.name}" is not the one the cursor is from.`,
+    {
+      members: { earliest_cursor: scope.seal(earliest(info)) },
+    },
+  )
+}
+
+/** Whether the message at the position is the one it was; one that is gone cannot be told. */
+async function isSameMessage(
+  jetstream: JetStream,
+  { config, state }: StreamInfo,
+  position: Position,
+): Promise<boolean> {
+  const { seq, time, digest } = position
+  if (seq < state.first_seq || seq === 0 || (time === undefined && digest === undefined)) return true
+  if (seq === state.last_seq && time !== undefined && isSameTime(time, state.last_ts)) return true
+  const message = await jetstream.getMessage(config.name, { seq })
+  if (!message) return true
+  if (time !== undefined) return isSameTime(time, message.time)
+  return digestMessage(message.subject, message.payload) === digest
+}
+
+const isSameTime = (a: string, b: string) => toNanos(a) === toNanos(b)
+
+/** Reads a batch the way that the stream and its server allow. */
+export type ReadBatch = (request: BatchRequest) => Promise<Batch>
+
+/** `filters`: none that another covers; empty: every message. */
+export async function findStart(
+  jetstream: JetStream,
+  readBatch: ReadBatch,
+  info: StreamInfo,
+  start: Start,
+  filters: readonly string[],
+): Promise<Position> {
+  const { created, state } = info
+  switch (start.at) {
+    case 'beginning':
+      return earliest(info)
+    case 'new':
+      return latest(info)
+    case 'last':
+      return beforeLast(jetstream, info, filters)
+    case 'last_per_subject':
+      return state.last_seq > 0 ? { created, seq: 0, snapshotSeq: state.last_seq } : latest(info)
+    case 'seq':
+      if (start.seq > state.last_seq + 1)
+        throw refuse('start', `the stream ends at sequence ${state.last_seq}`)
+      return { created, seq: Math.max(start.seq, state.first_seq, 1) - 1 }
+    case 'time':
+      return beforeTime(readBatch, info, start.time)
+    case 'tail':
+      return { created, seq: (await tailSeq(readBatch, info, filters, start.count)) - 1 }
+  }
+}
+
+async function beforeLast(
+  jetstream: JetStream,
+  info: StreamInfo,
+  filters: readonly string[],
+): Promise<Position> {
+  const wanted = filters.length > 0 ? filters : ['>']
+  const lasts = await Promise.all(
+    wanted.map((filter) => jetstream.getMessage(info.config.name, { lastBySubject: filter })),
+  )
+  const seq = Math.max(0, ...lasts.map((message) => message?.seq ?? 0))
+  return seq > 0 ? { created: info.created, seq: seq - 1 } : latest(info)
+}
+
+/** A time past the end is the end: what comes is later than all there is. */
+async function beforeTime(readBatch: ReadBatch, info: StreamInfo, time: string): Promise<Position> {
+  const wanted = toNanos(time) ?? 0n
+  if (info.state.messages === 0 || wanted > (toNanos(info.state.last_ts) ?? 0n)) return latest(info)
+  if (wanted <= (toNanos(info.state.first_ts) ?? 0n)) return earliest(info)
+  const { messages } = await readBatch({ from: { time }, batch: 1, maxBytes: 1 })
+  const [first] = messages
+  return first ? { created: info.created, seq: first.seq - 1 } : latest(info)
+}
+
+/** The sequence from which on `count` messages match, found by halving: JetStream counts forward alone. */
+async function tailSeq(
+  readBatch: ReadBatch,
+  { state }: StreamInfo,
+  filters: readonly string[],
+  count: number,
+) {
+  let enough = Math.max(1, state.first_seq)
+  let tooFew = state.last_seq + 1
+  const first = Math.max(enough, tooFew - count)
+  if (filters.length === 0 && state.messages === state.last_seq - state.first_seq + 1) return first
+  if ((await countFrom(readBatch, filters, enough)) <= count) return enough
+  while (tooFew - enough > 1) {
+    const middle = Math.floor((enough + tooFew) / 2)
+    if ((await countFrom(readBatch, filters, middle)) >= count) enough = middle
+    else tooFew = middle
+  }
+  return enough
+}
+
+async function countFrom(readBatch: ReadBatch, filters: readonly string[], seq: number): Promise<number> {
+  const wanted = filters.length > 0 ? filters : [undefined]
+  const counts = await Promise.all(
+    wanted.map(async (filter) => {
+      const { messages, numPending } = await readBatch({
+        from: { seq },
+        batch: 1,
+        maxBytes: 1,
+        ...(filter ? { filter } : {}),
+      })
+      return messages.length + numPending
+    }),
+  )
+  return counts.reduce((sum, one) => sum + one, 0)
+}

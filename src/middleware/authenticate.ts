@@ -1,0 +1,79 @@
+/** Owns who asks: a credential out of the request, and the tenant it is. NATS decides what it may do. */
+import { createHash } from 'node:crypto'
+import type { MiddlewareHandler } from 'hono'
+import type { AppEnv, Caller, Dependencies } from '../context.ts'
+import { BridgeError } from '../errors.ts'
+import type { NatsCredential } from '../jetstream.ts'
+
+/** Bounds what one caller can make the bridge keep. */
+const MAX_CREDENTIAL_CHARS = 4_096
+
+/** What asks nothing of JetStream, and so of nobody: the same for every caller. */
+const PUBLIC_PATHS = new Set(['/', '/livez', '/docs', '/openapi.json'])
+
+export function isPublic(path: string): boolean {
+  return PUBLIC_PATHS.has(path)
+}
+
+/** Sets `c.var.caller`. Throws `unauthenticated`, `ticket_invalid`. */
+export function authenticate(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    c.set('caller', identify(c.req.raw, dependencies))
+    await next()
+  }
+}
+
+/**
+ * Who sends a request: by its ticket, by its `Authorization`, or the bridge's own credential with AUTH=none.
+ * A ticket is opened here; what it opens is checked where it is used.
+ */
+export function identify(request: Request, { settings, tickets }: Dependencies): Caller {
+  const url = new URL(request.url)
+  const token = url.searchParams.get('ticket')
+  if (token !== null) {
+    const ticket = tickets.open(token)
+    if (!ticket) throw new BridgeError('ticket_invalid', 'The ticket cannot be read.')
+    return { credential: ticket.credential, tenant: tenantOf(ticket.credential), ticket }
+  }
+  const credential = ownCredentialServes(url.pathname, settings.AUTH)
+    ? ({ kind: 'own' } as const)
+    : readAuthorization(request.headers.get('Authorization'))
+  return { credential, tenant: tenantOf(credential) }
+}
+
+/** Readiness is asked by machines that have no credential: it tells nothing but that NATS answers. */
+function ownCredentialServes(path: string, auth: 'none' | 'nats'): boolean {
+  return auth === 'none' || path === '/readyz'
+}
+
+function readAuthorization(header: string | null): NatsCredential {
+  if (!header)
+    throw new BridgeError('unauthenticated', 'Send a NATS user (Basic) or token (Bearer) in Authorization.')
+  const [, scheme = '', value = ''] = /^(\w+) +(\S+)$/.exec(header) ?? []
+  if (value === '' || value.length > MAX_CREDENTIAL_CHARS) throw malformed()
+  if (scheme.toLowerCase() === 'bearer') return { kind: 'token', token: value }
+  if (scheme.toLowerCase() !== 'basic') throw malformed()
+  const pair = Buffer.from(value, 'base64').toString('utf8')
+  const colon = pair.indexOf(':')
+  if (colon < 1) throw malformed()
+  return { kind: 'user', user: pair.slice(0, colon), password: pair.slice(colon + 1) }
+}
+
+const malformed = () =>
+  new BridgeError('unauthenticated', 'Authorization must be Basic or Bearer, well formed.')
+
+/** A name for a credential that does not show it: equal credentials, and no others, share it. */
+function tenantOf(credential: NatsCredential): string {
+  switch (credential.kind) {
+    case 'own':
+      return 'own'
+    case 'user':
+      return digest('user', credential.user, credential.password)
+    case 'token':
+      return digest('token', credential.token)
+  }
+}
+
+function digest(...parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+}

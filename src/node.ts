@@ -1,0 +1,45 @@
+/** Owns the Node entry: the same app in one process. */
+import { serve } from '@hono/node-server'
+import { createApp } from './app.ts'
+import { createDependencies } from './bridge.ts'
+import { createSessions } from './hosts/sessions.ts'
+import { readSettings } from './settings.ts'
+
+const DEFAULT_PORT = 8_787
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** On a loopback address nobody needs to say who may call. */
+function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessEnv {
+  return LOOPBACK.has(hostname) ? { AUTH: 'none', ...env } : env
+}
+
+function start() {
+  const hostname = process.env.HOST || '127.0.0.1'
+  const settings = readSettings(withDefaults(process.env, hostname))
+  const sessions = createSessions(settings)
+  const app = createApp(
+    createDependencies(settings, {
+      openSession: (caller) => sessions.open(caller),
+      noticesDisconnects: true,
+    }),
+  )
+  const server = serve(
+    { fetch: app.fetch, hostname, port: Number(process.env.PORT || DEFAULT_PORT) },
+    ({ port }) => console.log(`listening on http://${hostname}:${port}`),
+  )
+  const stop = async () => {
+    server.close()
+    if ('closeAllConnections' in server) server.closeAllConnections()
+    await sessions.close()
+    process.exit(0)
+  }
+  process.once('SIGTERM', () => void stop())
+  process.once('SIGINT', () => void stop())
+}
+
+try {
+  start()
+} catch (failure) {
+  console.error(failure instanceof Error ? failure.message : String(failure))
+  process.exit(1)
+}

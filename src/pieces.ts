@@ -1,0 +1,35 @@
+/** Owns bodies that are written piece by piece, and that learn what the client did not take. */
+
+/**
+ * Pieces of an answer. Asking for the next piece means that the one before was taken; ending early (`return`) means
+ * that the last one may not have been. Clean-up belongs into `finally`.
+ */
+export type Pieces = AsyncGenerator<string, void, undefined>
+
+const encoder = new TextEncoder()
+
+/**
+ * A body that asks for a piece only when the connection takes it, and aborts `gone` when the client leaves.
+ * Starts the pieces at once, so that their `finally` always runs.
+ */
+export async function streamPieces(
+  pieces: Pieces,
+  gone = new AbortController(),
+): Promise<ReadableStream<Uint8Array>> {
+  let ready: IteratorResult<string, void> | undefined = await pieces.next()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const next = ready ?? (await pieces.next())
+        ready = undefined
+        if (next.done) controller.close()
+        else controller.enqueue(encoder.encode(next.value))
+      },
+      async cancel() {
+        gone.abort()
+        await pieces.return()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}

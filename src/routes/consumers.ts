@@ -1,0 +1,234 @@
+/** Owns durable consumers: their configuration, state, pause and reset. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Session } from '../context.ts'
+import { BridgeError } from '../errors.ts'
+import type { ConsumerInfo, JetStream } from '../jetstream.ts'
+import { createRouter, noQuery } from '../router.ts'
+import {
+  consumerConfigSchema,
+  consumerListSchema,
+  consumerSchema,
+  encodeConsumer,
+  pauseSchema,
+  resetSchema,
+} from '../schemas/consumer.ts'
+import { toJetStream } from '../schemas/durations.ts'
+import { consumerName, queryInteger, streamName } from '../schemas/names.ts'
+import { problems } from '../schemas/problem.ts'
+
+const tags = ['Consumers']
+const params = z.object({ stream: streamName, consumer: consumerName })
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
+const missing = ['stream_not_found', 'consumer_not_found'] as const
+const badBody = ['payload_too_large', 'unsupported_media_type'] as const
+
+const listConsumersRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/consumers',
+  operationId: 'listConsumers',
+  tags,
+  summary: 'List the consumers of a stream',
+  description: 'A page of the consumers, by name.',
+  request: {
+    params: z.object({ stream: streamName }),
+    query: z.strictObject({
+      offset: queryInteger(0, Number.MAX_SAFE_INTEGER)
+        .optional()
+        .openapi({ description: 'Where the page begins; default 0.' }),
+    }),
+  },
+  responses: {
+    200: { description: 'A page.', content: json(consumerListSchema) },
+    ...problems('stream_not_found'),
+  },
+})
+
+const putConsumerRoute = createRoute({
+  method: 'put',
+  path: '/v1/streams/{stream}/consumers/{consumer}',
+  operationId: 'putConsumer',
+  tags,
+  summary: 'Create or update a durable consumer',
+  description: 'Whoever pulls from it shares its messages. Where it starts is settled when it is created.',
+  request: { params, query: noQuery, body: { required: false, content: json(consumerConfigSchema) } },
+  responses: {
+    200: { description: 'Updated, or there already.', content: json(consumerSchema) },
+    201: { description: 'Created.', content: json(consumerSchema) },
+    ...problems(
+      'stream_not_found',
+      'consumer_exists',
+      'cursor_invalid',
+      'cursor_mismatch',
+      'cursor_expired',
+      'stream_recreated',
+      ...badBody,
+    ),
+  },
+})
+
+const getConsumerRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/consumers/{consumer}',
+  operationId: 'getConsumer',
+  tags,
+  summary: 'Get a consumer',
+  description: 'Its configuration and state.',
+  request: { params, query: noQuery },
+  responses: {
+    200: { description: 'The consumer.', content: json(consumerSchema) },
+    ...problems(...missing),
+  },
+})
+
+const deleteConsumerRoute = createRoute({
+  method: 'delete',
+  path: '/v1/streams/{stream}/consumers/{consumer}',
+  operationId: 'deleteConsumer',
+  tags,
+  summary: 'Delete a consumer',
+  description: 'Its ack tokens are stale from then on.',
+  request: { params, query: noQuery },
+  responses: { 204: { description: 'Deleted.' }, ...problems(...missing) },
+})
+
+const pauseConsumerRoute = createRoute({
+  method: 'post',
+  path: '/v1/streams/{stream}/consumers/{consumer}/pause',
+  operationId: 'pauseConsumer',
+  tags,
+  summary: 'Pause a consumer',
+  description: 'It delivers nothing until then; NATS 2.11.',
+  request: { params, query: noQuery, body: { required: true, content: json(pauseSchema) } },
+  responses: {
+    200: { description: 'The consumer.', content: json(consumerSchema) },
+    ...problems(...missing, ...badBody),
+  },
+})
+
+const resumeConsumerRoute = createRoute({
+  method: 'post',
+  path: '/v1/streams/{stream}/consumers/{consumer}/resume',
+  operationId: 'resumeConsumer',
+  tags,
+  summary: 'Resume a paused consumer',
+  description: 'It delivers again at once; NATS 2.11.',
+  request: { params, query: noQuery },
+  responses: {
+    200: { description: 'The consumer.', content: json(consumerSchema) },
+    ...problems(...missing, ...badBody),
+  },
+})
+
+const resetConsumerRoute = createRoute({
+  method: 'post',
+  path: '/v1/streams/{stream}/consumers/{consumer}/reset',
+  operationId: 'resetConsumer',
+  tags,
+  summary: 'Reset a consumer',
+  description: 'It delivers again from its ack floor, or from a sequence; NATS 2.14.',
+  request: { params, query: noQuery, body: { required: false, content: json(resetSchema) } },
+  responses: {
+    200: { description: 'The consumer.', content: json(consumerSchema) },
+    ...problems(...missing, ...badBody),
+  },
+})
+
+export const consumers = createRouter()
+  .openapi(listConsumersRoute, async (c) => {
+    const { stream } = c.req.valid('param')
+    const { offset = 0 } = c.req.valid('query')
+    const { session } = c.var
+    const { items, total } = await session.jetstream.listConsumers(stream, offset)
+    const { created } = await session.jetstream.streamInfo(stream)
+    const next = offset + items.length
+    return c.json(
+      {
+        consumers: items.map((info) => encodeAt(session, info, created)),
+        total,
+        next_offset: next < total ? next : null,
+      },
+      200,
+    )
+  })
+  .openapi(putConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    const { cursor, ...said } = c.req.valid('json')
+    const { session } = c.var
+    const existing = await findConsumer(session.jetstream, stream, consumer)
+    const start =
+      cursor === undefined ? {} : await startAfter(session, stream, said.filter_subjects ?? [], cursor)
+    const config = { deliver_policy: 'all', ...toJetStream(said), ...start, durable_name: consumer }
+    const info = await session.jetstream.putConsumer(stream, config)
+    return c.json(await encode(session, info), existing ? 200 : 201)
+  })
+  .openapi(getConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    return c.json(await describe(c.var.session, stream, consumer), 200)
+  })
+  .openapi(deleteConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    await c.var.session.jetstream.deleteConsumer(stream, consumer)
+    return c.body(null, 204)
+  })
+  .openapi(pauseConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    await c.var.session.jetstream.pauseConsumer(stream, consumer, c.req.valid('json').pause_until)
+    return c.json(await describe(c.var.session, stream, consumer), 200)
+  })
+  .openapi(resumeConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    await c.var.session.jetstream.pauseConsumer(stream, consumer, undefined)
+    return c.json(await describe(c.var.session, stream, consumer), 200)
+  })
+  .openapi(resetConsumerRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    await c.var.session.jetstream.resetConsumer(stream, consumer, c.req.valid('json').seq)
+    return c.json(await describe(c.var.session, stream, consumer), 200)
+  })
+
+async function findConsumer(
+  jetstream: JetStream,
+  stream: string,
+  consumer: string,
+): Promise<ConsumerInfo | undefined> {
+  try {
+    return await jetstream.consumerInfo(stream, consumer)
+  } catch (failure) {
+    if (failure instanceof BridgeError && failure.code === 'consumer_not_found') return undefined
+    throw failure
+  }
+}
+
+/** The start of a consumer right after a cursor, checked as a read would check it. */
+async function startAfter(
+  { reader, cursors }: Session,
+  stream: string,
+  filters: readonly string[],
+  cursor: string,
+) {
+  const scope = cursors.scope(stream, filters)
+  const position = scope.open(cursor)
+  await reader.page({ stream, filters, scope, from: { position }, limit: 1, maxBytes: 1, onGap: 'error' })
+  return { deliver_policy: 'by_start_sequence', opt_start_seq: position.seq + 1 }
+}
+
+async function describe(session: Session, stream: string, consumer: string) {
+  return encode(session, await session.jetstream.consumerInfo(stream, consumer))
+}
+
+async function encode(session: Session, info: ConsumerInfo) {
+  const { created } = await session.jetstream.streamInfo(info.stream_name)
+  return encodeAt(session, info, created)
+}
+
+/** `created`: of the stream. */
+function encodeAt({ cursors }: Session, info: ConsumerInfo, created: string) {
+  const scope = cursors.scope(info.stream_name, filtersOf(info))
+  return encodeConsumer(info, scope.seal({ seq: info.ack_floor.stream_seq, created }))
+}
+
+function filtersOf({ config }: ConsumerInfo): string[] {
+  const { filter_subject, filter_subjects } = config
+  if (typeof filter_subject === 'string' && filter_subject !== '') return [filter_subject]
+  return Array.isArray(filter_subjects) ? filter_subjects.map(String) : []
+}

@@ -1,0 +1,58 @@
+/** Owns the contract as the bridge serves it: the document, and a page that people can read. */
+import { createRoute, z } from '@hono/zod-openapi'
+import document from '../../openapi/openapi.json' with { type: 'json' }
+import { createRouter, noQuery } from '../router.ts'
+import { problemsOf } from '../schemas/problem.ts'
+import { renderDocumentation } from './docs-page.ts'
+
+const documentRoute = createRoute({
+  method: 'get',
+  path: '/openapi.json',
+  operationId: 'getOpenApiDocument',
+  tags: ['Around it'],
+  summary: 'This contract',
+  description: 'OpenAPI 3.1, for client generators.',
+  security: [],
+  request: { query: noQuery },
+  responses: {
+    200: {
+      description: 'The document.',
+      content: { 'application/json': { schema: z.looseObject({ openapi: z.string() }) } },
+    },
+    ...problemsOf(['invalid_request', 'internal']),
+  },
+})
+
+const documentationRoute = createRoute({
+  method: 'get',
+  path: '/docs',
+  operationId: 'getDocumentation',
+  tags: ['Around it'],
+  summary: 'This contract as a page',
+  description: 'Every operation, with its parameters, answers and failures.',
+  security: [],
+  request: { query: noQuery },
+  responses: {
+    200: { description: 'The page.', content: { 'text/html': { schema: z.string() } } },
+    ...problemsOf(['invalid_request', 'internal']),
+  },
+})
+
+const CACHE = 'public, max-age=300'
+let page: string | undefined
+
+export const documentation = createRouter()
+  .openapi(documentRoute, (c) => {
+    c.header('Cache-Control', CACHE)
+    return c.json(document, 200)
+  })
+  .openapi(documentationRoute, (c) => {
+    page ??= renderDocumentation(document)
+    c.header('Cache-Control', CACHE)
+    c.header(
+      'Content-Security-Policy',
+      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    )
+    return c.html(page)
+  })
+documentation.get('/', (c) => c.redirect('/docs', 302))

@@ -1,0 +1,93 @@
+/** Owns what machines ask before they send work: is it alive, is NATS there, what can it do. */
+import { createRoute } from '@hono/zod-openapi'
+import { BridgeError } from '../errors.ts'
+import { createRouter, noQuery } from '../router.ts'
+import { MAX_BATCH, MAX_WAIT_MS } from '../schemas/consumer.ts'
+import { capabilitiesSchema, healthSchema } from '../schemas/health.ts'
+import { problems, problemsOf } from '../schemas/problem.ts'
+import { MAX_LIMIT } from '../schemas/read.ts'
+
+const tags = ['Around it']
+
+const liveRoute = createRoute({
+  method: 'get',
+  path: '/livez',
+  operationId: 'getLiveness',
+  tags,
+  summary: 'Is the bridge alive',
+  description: 'Answers without asking NATS.',
+  security: [],
+  request: { query: noQuery },
+  responses: {
+    200: { description: 'Alive.', content: { 'application/json': { schema: healthSchema } } },
+    ...problemsOf(['invalid_request', 'internal']),
+  },
+})
+
+const readyRoute = createRoute({
+  method: 'get',
+  path: '/readyz',
+  operationId: 'getReadiness',
+  tags,
+  summary: 'Is NATS there',
+  description: 'A round trip to NATS and JetStream.',
+  security: [],
+  request: { query: noQuery },
+  responses: {
+    200: { description: 'Ready.', content: { 'application/json': { schema: healthSchema } } },
+    ...problemsOf(['invalid_request', 'internal', 'jetstream_unavailable', 'jetstream_timeout']),
+  },
+})
+
+const capabilitiesRoute = createRoute({
+  method: 'get',
+  path: '/v1/capabilities',
+  operationId: 'getCapabilities',
+  tags,
+  summary: 'What this server can do',
+  description: 'The version of the NATS server, what it supports of this contract, and the limits in force.',
+  request: { query: noQuery },
+  responses: {
+    200: {
+      description: 'The capabilities.',
+      content: { 'application/json': { schema: capabilitiesSchema } },
+    },
+    ...problems(),
+  },
+})
+
+export const health = createRouter()
+  .openapi(liveRoute, (c) => c.json({ status: 'ok' as const }, 200))
+  .openapi(readyRoute, async (c) => {
+    try {
+      await c.var.dependencies.openSession(c.var.caller).jetstream.ping()
+    } catch (failure) {
+      // With AUTH=nats the bridge may have no credential of its own: a refusal shows that NATS answers.
+      if (!(failure instanceof BridgeError && ['unauthenticated', 'forbidden'].includes(failure.code)))
+        throw failure
+    }
+    return c.json({ status: 'ok' as const }, 200)
+  })
+  .openapi(capabilitiesRoute, async (c) => {
+    const { version, apiLevel, maxPayloadBytes } = await c.var.session.jetstream.server()
+    return c.json(
+      {
+        server: { version, api_level: apiLevel },
+        supports: {
+          batched_direct_get: apiLevel >= 1,
+          message_ttl: apiLevel >= 1,
+          consumer_pause: apiLevel >= 1,
+          consumer_reset: apiLevel >= 4,
+          counters: apiLevel >= 2,
+        },
+        limits: {
+          max_payload_bytes: maxPayloadBytes,
+          max_page_bytes: c.var.dependencies.settings.MAX_PAGE_BYTES,
+          max_limit: MAX_LIMIT,
+          max_batch: MAX_BATCH,
+          max_wait_ms: MAX_WAIT_MS,
+        },
+      },
+      200,
+    )
+  })

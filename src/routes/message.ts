@@ -1,0 +1,132 @@
+/** Owns single messages: by sequence or the last of a subject, as JSON or raw, and their deletion. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { BridgeError } from '../errors.ts'
+import type { MessageLookup, StoredMessage } from '../jetstream.ts'
+import { createRouter, noQuery } from '../router.ts'
+import { encodeMessage, messageSchema, payloadForm } from '../schemas/message.ts'
+import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
+import { problems } from '../schemas/problem.ts'
+import { toNanos } from '../schemas/time.ts'
+
+const answers = {
+  200: {
+    description:
+      'The message as JSON; under an `Accept` that leaves JSON out, its raw payload with its own type.',
+    headers: z.object({
+      ETag: z.string().openapi({ description: 'Stays the same as long as the message is there.' }),
+    }),
+    content: {
+      'application/json': { schema: messageSchema },
+      'application/octet-stream': { schema: { type: 'string', format: 'binary' } as const },
+    },
+  },
+  304: { description: 'Unchanged since the `ETag` in `If-None-Match`.' },
+  ...problems('stream_not_found', 'message_not_found'),
+}
+const conditional = z.object({
+  'if-none-match': z.string().optional().openapi({ description: 'An `ETag` seen before.' }),
+})
+
+const getMessageRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/messages/{seq}',
+  operationId: 'getMessage',
+  tags: ['Read'],
+  summary: 'Get a message by sequence',
+  description: 'What a sequence holds never changes, so the answer may be cached privately.',
+  request: {
+    params: z.object({ stream: streamName, seq: queryInteger(1, Number.MAX_SAFE_INTEGER) }),
+    query: z.strictObject({ payload: payloadForm }),
+    headers: conditional,
+  },
+  responses: answers,
+})
+
+const getLastMessageRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/messages/last',
+  operationId: 'getLastMessage',
+  tags: ['Read'],
+  summary: 'Get the last message of a subject',
+  description: 'The newest message whose subject matches, as the leader of the stream has it.',
+  request: {
+    params: z.object({ stream: streamName }),
+    query: z.strictObject({ subject: subjectFilter.default('>'), payload: payloadForm }),
+    headers: conditional,
+  },
+  responses: answers,
+})
+
+const deleteMessageRoute = createRoute({
+  method: 'delete',
+  path: '/v1/streams/{stream}/messages/{seq}',
+  operationId: 'deleteMessage',
+  tags: ['Streams'],
+  summary: 'Delete a message',
+  description: 'Removes one message. Readers by cursor pass over it without a gap.',
+  request: {
+    params: z.object({ stream: streamName, seq: queryInteger(1, Number.MAX_SAFE_INTEGER) }),
+    query: noQuery,
+  },
+  responses: { 204: { description: 'Deleted.' }, ...problems('stream_not_found', 'message_not_found') },
+})
+
+/** Seconds that a private cache may keep what a sequence holds. */
+const CACHE_SECONDS = 3_600
+
+export const message = createRouter()
+  .openapi(getLastMessageRoute, (c) => {
+    const { subject, payload } = c.req.valid('query')
+    c.header('Cache-Control', 'private, no-cache')
+    return answerMessage(c, c.req.valid('param').stream, { lastBySubject: subject }, payload)
+  })
+  .openapi(getMessageRoute, (c) => {
+    const { stream, seq } = c.req.valid('param')
+    c.header('Cache-Control', `private, max-age=${CACHE_SECONDS}`)
+    return answerMessage(c, stream, { seq }, c.req.valid('query').payload)
+  })
+  .openapi(deleteMessageRoute, async (c) => {
+    const { stream, seq } = c.req.valid('param')
+    await c.var.session.jetstream.deleteMessage(stream, seq)
+    return c.body(null, 204)
+  })
+
+async function answerMessage(
+  c: Context<AppEnv>,
+  stream: string,
+  lookup: MessageLookup,
+  form: 'base64' | 'json' | undefined,
+): Promise<Response> {
+  const { jetstream, cursors } = c.var.session
+  const [info, found] = await Promise.all([
+    jetstream.streamInfo(stream),
+    jetstream.getMessage(stream, lookup),
+  ])
+  if (!found) throw new BridgeError('message_not_found', `Stream "${stream}" does not have the message.`)
+  c.header('ETag', etagOf(found))
+  c.header('Vary', 'Accept', { append: true })
+  if (c.req.header('If-None-Match')?.includes(etagOf(found))) return c.body(null, 304)
+  if (!takesJson(c.req.header('Accept'))) return answerRaw(c, found)
+  const { seq, time } = found
+  const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
+  c.header('Content-Type', 'application/json')
+  return c.body(encodeMessage(stream, found, form ?? 'text', { cursor }))
+}
+
+/** A sequence may be used again in another incarnation of the stream, but not at the same nanosecond. */
+function etagOf({ seq, time }: StoredMessage): string {
+  return `"${seq}-${(toNanos(time) ?? 0n).toString(36)}"`
+}
+
+function takesJson(accept = '*/*'): boolean {
+  return /application\/(json|\*)|\*\/\*/.test(accept)
+}
+
+/** Publishers choose the type, so a browser must not run what it says. */
+function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Response {
+  c.header('Content-Type', headers['Content-Type']?.[0] ?? 'application/octet-stream')
+  c.header('Content-Security-Policy', "default-src 'none'; sandbox")
+  return c.body(new Uint8Array(payload))
+}

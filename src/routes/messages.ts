@@ -1,0 +1,217 @@
+/** Owns reads by cursor: a page, a stream of lines, or server-sent events, by what the client accepts. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { accepts } from 'hono/accepts'
+import type { AppEnv } from '../context.ts'
+import { BridgeError, refuse, toProblem } from '../errors.ts'
+import type { Page, PayloadForm, Position, StoredMessage } from '../jetstream.ts'
+import { createRouter } from '../router.ts'
+import { encodeMessage } from '../schemas/message.ts'
+import { streamName } from '../schemas/names.ts'
+import { problems } from '../schemas/problem.ts'
+import {
+  DEFAULT_LIMIT,
+  MAX_LIMIT,
+  ndjsonLineSchema,
+  pageSchema,
+  type ReadQuery,
+  readQuery,
+  tailEventSchema,
+} from '../schemas/read.ts'
+import type { CursorScope } from '../tokens/cursor.ts'
+import { type Reading, settleReading } from './reading.ts'
+
+const readMessagesRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/messages',
+  operationId: 'readMessages',
+  tags: ['Read'],
+  summary: 'Read a stream by cursor',
+  description:
+    'Reads history and waits for more, without a consumer and without anything kept on the server. Follow `cursor` (or the ' +
+    '`Link`) to read on; it may be kept for as long as one likes. `Accept` chooses between a page, newline-delimited JSON ' +
+    'until the end of the stream, and server-sent events that join history to live. Messages are removed by an ' +
+    'interest or workqueue stream when its consumers are done with them: such a stream is not safe to read by cursor.',
+  request: {
+    params: z.object({ stream: streamName }),
+    query: readQuery,
+    headers: z.object({
+      'last-event-id': z
+        .string()
+        .optional()
+        .openapi({ description: 'Resume server-sent events right after this event.' }),
+    }),
+  },
+  responses: {
+    200: {
+      description: 'The messages after the cursor.',
+      headers: z.object({
+        Link: z.string().optional().openapi({ description: 'The next page, `rel="next"`.' }),
+      }),
+      content: {
+        'application/json': { schema: pageSchema },
+        'application/x-ndjson': { schema: ndjsonLineSchema },
+        'text/event-stream': { schema: tailEventSchema },
+      },
+    },
+    ...problems(
+      'cursor_invalid',
+      'cursor_mismatch',
+      'cursor_expired',
+      'stream_recreated',
+      'stream_not_found',
+      'not_acceptable',
+      'ticket_invalid',
+    ),
+  },
+})
+
+const PAGE = 'application/json'
+const LINES = 'application/x-ndjson'
+const EVENTS = 'text/event-stream'
+
+export const messages = createRouter().openapi(readMessagesRoute, (c) => {
+  const { stream } = c.req.valid('param')
+  const query = c.req.valid('query')
+  const form = chooseForm(c)
+  if (c.var.caller.ticket && form !== EVENTS)
+    throw new BridgeError('ticket_invalid', `A ticket opens ${EVENTS} alone.`)
+  if (form === EVENTS) return answerEvents(c, stream, query)
+  const reading = settleReading(c, stream, query, 'beginning')
+  return form === LINES ? answerLines(c, stream, query, reading) : answerPage(c, stream, query, reading)
+})
+
+function chooseForm(c: Context<AppEnv>): string {
+  const takesAnything = c.req.header('Accept')?.includes('*/*') ?? true
+  const form = accepts(c, {
+    header: 'Accept',
+    supports: [PAGE, LINES, EVENTS],
+    default: takesAnything ? PAGE : '',
+  })
+  if (form === '')
+    throw new BridgeError('not_acceptable', `Accept must allow ${PAGE}, ${LINES} or ${EVENTS}.`)
+  return form
+}
+
+/** Reads page after page, each going on where the last ended; waits for the first message where `wait_ms` says so. */
+function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filters, scope, from }: Reading) {
+  const maxBytes = Math.min(
+    query.max_bytes ?? Number.POSITIVE_INFINITY,
+    c.var.dependencies.settings.MAX_PAGE_BYTES,
+  )
+  const request = { stream, filters, scope, maxBytes, onGap: query.on_gap ?? 'error' } as const
+  let origin = from
+  let patience = query.wait_ms
+    ? { waitUntil: AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(query.wait_ms)]) }
+    : undefined
+  return async (limit: number): Promise<Page> => {
+    const page = await c.var.session.reader.page({ ...request, from: origin, limit, ...patience })
+    origin = { position: page.position }
+    patience = undefined
+    return page
+  }
+}
+
+async function answerPage(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
+  const page = await readPages(c, stream, query, reading)(query.limit ?? DEFAULT_LIMIT)
+  const cursor = reading.scope.seal(page.position)
+  const encoded = encodeMessages(stream, page, reading.scope, query.payload)
+  const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
+  c.header('Link', `<${nextUrl(c.req.url, cursor)}>; rel="next"`)
+  c.header('Content-Type', PAGE)
+  return c.body(
+    `{"messages":[${encoded.join(',')}],"cursor":"${cursor}","up_to_date":${page.upToDate}${gap}}`,
+  )
+}
+
+/** A path on this host, so that it holds behind any proxy. */
+function nextUrl(url: string, cursor: string): string {
+  const next = new URL(url)
+  next.searchParams.delete('start')
+  next.searchParams.set('cursor', cursor)
+  return next.pathname + next.search
+}
+
+function encodeGap({ gap }: Page): string {
+  return JSON.stringify({ from_seq: gap?.fromSeq, to_seq: gap?.toSeq, reason: 'removed' })
+}
+
+/** The messages of a page, each with the cursor right after it. */
+function encodeMessages(
+  stream: string,
+  page: Page,
+  scope: CursorScope,
+  form: PayloadForm = 'text',
+): string[] {
+  return page.messages.map((message) =>
+    encodeMessage(stream, message, form, { cursor: scope.seal(positionOf(message, page)) }),
+  )
+}
+
+function positionOf({ seq, time }: StoredMessage, { position, snapshotSeq }: Page): Position {
+  return {
+    seq,
+    time,
+    ...(position.created === undefined ? {} : { created: position.created }),
+    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
+  }
+}
+
+async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
+  const nextPage = readPages(c, stream, query, reading)
+  let left = query.limit ?? Number.POSITIVE_INFINITY
+  const encoder = new TextEncoder()
+  const nextLines = async (): Promise<{ text: string; last: boolean }> => {
+    const page = await nextPage(Math.min(left, MAX_LIMIT))
+    left -= page.messages.length
+    const lines = encodeMessages(stream, page, reading.scope, query.payload)
+    if (page.gap) lines.unshift(`{"gap":${encodeGap(page)}}`)
+    const last = page.upToDate || left === 0
+    if (last)
+      lines.push(JSON.stringify({ cursor: reading.scope.seal(page.position), up_to_date: page.upToDate }))
+    return { text: lines.map((line) => `${line}\n`).join(''), last }
+  }
+
+  // The first lines are read before the answer begins, so that a refusal is a status.
+  let ready: Awaited<ReturnType<typeof nextLines>> | undefined = await nextLines()
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { text, last } = ready ?? (await nextLines())
+          ready = undefined
+          controller.enqueue(encoder.encode(text))
+          if (last) controller.close()
+        } catch (failure) {
+          const problem = toProblem(failure, c.var.requestId)
+          controller.enqueue(encoder.encode(`${JSON.stringify({ error: problem })}\n`))
+          controller.close()
+        }
+      },
+    },
+    { highWaterMark: 0 },
+  )
+  c.header('Content-Type', LINES)
+  return c.body(body)
+}
+
+async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {
+  if (query.limit !== undefined) throw refuseForEvents('limit')
+  if (query.wait_ms !== undefined) throw refuseForEvents('wait_ms')
+  const { filters, scope, from } = settleReading(c, stream, query, 'new')
+  const body = await c.var.session.reader.tail({
+    stream,
+    filters,
+    scope,
+    from,
+    payload: query.payload ?? 'text',
+    onGap: query.on_gap ?? 'skip',
+    requestId: c.var.requestId,
+  })
+  c.header('Content-Type', EVENTS)
+  c.header('Cache-Control', 'no-store, no-transform')
+  c.header('X-Accel-Buffering', 'no')
+  return c.body(body)
+}
+
+const refuseForEvents = (field: string) => refuse(field, 'is not for server-sent events')

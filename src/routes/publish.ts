@@ -1,0 +1,120 @@
+/** Owns the publish of one message: the request's body is its payload, byte for byte. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Session } from '../context.ts'
+import { BridgeError, refuse } from '../errors.ts'
+import type { MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
+import { readBody } from '../read-body.ts'
+import { createRouter, noQuery } from '../router.ts'
+import { isReserved, subject } from '../schemas/names.ts'
+import { problems } from '../schemas/problem.ts'
+import {
+  publishedSchema,
+  publishHeaders,
+  RELEASE_OF_LEVEL,
+  requiredLevel,
+  toMessageHeaders,
+} from '../schemas/publish.ts'
+
+const answer = (description: string) => ({
+  description,
+  headers: z.object({ Location: z.string().openapi({ description: 'The message.' }) }),
+  content: { 'application/json': { schema: publishedSchema } },
+})
+
+const publishMessageRoute = createRoute({
+  method: 'post',
+  path: '/v1/subjects/{subject}/messages',
+  operationId: 'publishMessage',
+  tags: ['Publish'],
+  summary: 'Publish a message',
+  description:
+    'Stores the body as the payload, byte for byte, and answers once JetStream has confirmed it. Any header ' +
+    '`NatsH-Name: v` is stored as `Name: v`. Without an `Idempotency-Key` the bridge never retries a publish.',
+  request: {
+    params: z.object({ subject }),
+    query: noQuery,
+    headers: publishHeaders,
+    body: {
+      required: false,
+      description: 'The payload; none is an empty payload.',
+      content: { '*/*': { schema: { type: 'string', format: 'binary' }, example: '{"id":7}' } },
+    },
+  },
+  responses: {
+    201: answer('Stored.'),
+    200: answer('The stream had it already.'),
+    ...problems(
+      'subject_not_found',
+      'precondition_failed',
+      'payload_too_large',
+      'publish_unconfirmed',
+      'publish_unconfirmed_keyed',
+      'stream_full',
+    ),
+  },
+})
+
+export const publish = createRouter().openapi(publishMessageRoute, async (c) => {
+  const { subject } = c.req.valid('param')
+  if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
+  const { session } = c.var
+  const headers = { ...toMessageHeaders(c.req.raw.headers), ...toConditions(c.req.valid('header')) }
+  const server = await session.jetstream.server()
+  const required = requiredLevel(headers)
+  if (required && server.apiLevel < required.level) {
+    throw new BridgeError(
+      'not_supported',
+      `${required.header} needs NATS ${RELEASE_OF_LEVEL[required.level]}; the server is ${server.version}.`,
+    )
+  }
+  const payload = await readBody(c.req.raw, server.maxPayloadBytes)
+  const message = { subject, payload, headers }
+  const ack = await publishOnce(session, message)
+  const position = await session.reader.positionAfter(message, ack)
+  const cursor = session.cursors.scope(ack.stream, []).seal(position)
+  c.header('Location', `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`)
+  const { stream, seq, duplicate } = ack
+  return c.json({ stream, seq, duplicate, cursor }, duplicate ? 200 : 201)
+})
+
+type PublishHeaders = z.output<typeof publishHeaders>
+
+const MSG_ID = 'Nats-Msg-Id'
+const EXPECTED_SEQ = 'Nats-Expected-Last-Subject-Sequence'
+
+/** The request's own conditions in JetStream's words. */
+function toConditions(said: PublishHeaders): MessageHeaders {
+  const expected = said['if-match']?.slice(1, -1) ?? (said['if-none-match'] && '0')
+  if (said['if-match'] && said['if-none-match'])
+    throw refuse('if-none-match', 'must not be given together with if-match')
+  if (expected !== undefined && said['nats-expected-last-subject-sequence'] !== undefined) {
+    throw refuse(
+      'nats-expected-last-subject-sequence',
+      'must not be given together with if-match or if-none-match',
+    )
+  }
+  return {
+    ...(said['idempotency-key'] === undefined ? {} : { [MSG_ID]: [said['idempotency-key']] }),
+    ...(expected === undefined ? {} : { [EXPECTED_SEQ]: [expected] }),
+  }
+}
+
+/** Publishes; a refused condition is looked at again, since the message itself may be what changed the subject. */
+async function publishOnce({ jetstream }: Session, message: OutgoingMessage): Promise<PubAck> {
+  try {
+    return await jetstream.publish(message)
+  } catch (failure) {
+    if (!(failure instanceof BridgeError) || failure.code !== 'precondition_failed') throw failure
+    const stream = await jetstream.streamOf(message.subject)
+    if (stream === undefined) throw failure
+    const last = await jetstream.getMessage(stream, { lastBySubject: message.subject })
+    const key = message.headers[MSG_ID]?.[0]
+    if (last && key !== undefined && last.headers[MSG_ID]?.[0] === key)
+      return { stream, seq: last.seq, duplicate: true }
+    const current = last?.seq ?? 0
+    throw new BridgeError('precondition_failed', `The last sequence of "${message.subject}" is ${current}.`, {
+      cause: failure,
+      members: { current_seq: current },
+    })
+  }
+}

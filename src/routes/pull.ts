@@ -1,0 +1,179 @@
+/** Owns what consumers deliver: pulls, and the same messages pushed as server-sent events. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { encodeDelivery, giveBack } from '../deliveries.ts'
+import { BridgeError } from '../errors.ts'
+import type { ConsumerInfo, Delivery, PayloadForm } from '../jetstream.ts'
+import { type Pieces, streamPieces } from '../pieces.ts'
+import { createRouter } from '../router.ts'
+import { pulledSchema, pullSchema } from '../schemas/consumer.ts'
+import { deliverySchema, payloadForm } from '../schemas/message.ts'
+import { consumerName, streamName } from '../schemas/names.ts'
+import { problemSchema, problems } from '../schemas/problem.ts'
+import { answerWhileWaiting, declared } from './answers.ts'
+import { pushDeliveries } from './push.ts'
+import { useTicket } from './reading.ts'
+
+const params = z.object({ stream: streamName, consumer: consumerName })
+const missing = ['stream_not_found', 'consumer_not_found', 'consumer_busy'] as const
+
+const pullMessagesRoute = createRoute({
+  method: 'post',
+  path: '/v1/streams/{stream}/consumers/{consumer}/pull',
+  operationId: 'pullMessages',
+  tags: ['Consumers'],
+  summary: 'Pull messages of a consumer',
+  description:
+    'Answers as soon as there is at least one message and no more are at hand. Settle each by its `ack_token` before its ' +
+    '`ack_deadline`. What a client that goes away did not get is delivered to the next one at once. An answer that takes ' +
+    'its time may begin with white space, and then tells a failure in `error`, since its status has been sent.',
+  request: {
+    params,
+    query: z.strictObject({ payload: payloadForm }),
+    body: { required: false, content: { 'application/json': { schema: pullSchema } } },
+  },
+  responses: {
+    200: {
+      description: 'The messages; none where none came in time.',
+      content: { 'application/json': { schema: pulledSchema } },
+    },
+    ...problems(...missing, 'payload_too_large', 'unsupported_media_type'),
+  },
+})
+
+const deliveryEventSchema = z
+  .union([
+    z.object({ id: z.string(), event: z.literal('message'), data: deliverySchema }).openapi('DeliveryEvent'),
+    z.object({ event: z.literal('error'), data: problemSchema }),
+  ])
+  .openapi('ConsumerEvent')
+
+const pushMessagesRoute = createRoute({
+  method: 'get',
+  path: '/v1/streams/{stream}/consumers/{consumer}/messages',
+  operationId: 'pushMessages',
+  tags: ['Consumers'],
+  summary: 'Receive the messages of a consumer as server-sent events',
+  description:
+    'Pushes what a pull would answer, never more unsettled than `max_ack_pending`. What was not sent when the connection ' +
+    'drops goes to the next client at once.',
+  request: {
+    params,
+    query: z.strictObject({
+      payload: payloadForm,
+      ticket: z
+        .string()
+        .optional()
+        .openapi({ description: 'A ticket from `POST /v1/tickets` for this consumer.' }),
+    }),
+  },
+  responses: {
+    200: { description: 'The events.', content: { 'text/event-stream': { schema: deliveryEventSchema } } },
+    ...problems(...missing, 'not_acceptable', 'ticket_invalid', 'cursor_invalid', 'cursor_mismatch'),
+  },
+})
+
+export const pull = createRouter()
+  .openapi(pullMessagesRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    const { batch, wait_ms, max_bytes } = c.req.valid('json')
+    const maxBytes = Math.min(
+      max_bytes ?? Number.POSITIVE_INFINITY,
+      c.var.dependencies.settings.MAX_PAGE_BYTES,
+    )
+    const form = c.req.valid('query').payload ?? 'text'
+
+    const answer = await answerWhileWaiting(c, {
+      async work(signal) {
+        const options = { batch, maxBytes, waitMs: wait_ms, signal }
+        const [info, deliveries] = await pullWithInfo(c, stream, consumer, options)
+        return encodePulled(c, info, deliveries, form)
+      },
+      failed: (problem) => JSON.stringify({ messages: [], num_pending: 0, error: problem }),
+    })
+    return declared(answer)
+  })
+  .openapi(pushMessagesRoute, async (c) => {
+    const { stream, consumer } = c.req.valid('param')
+    if (!(c.req.header('Accept') ?? '*/*').match(/text\/(event-stream|\*)|\*\/\*/)) {
+      throw new BridgeError('not_acceptable', 'Accept must allow text/event-stream.')
+    }
+    checkTicket(c, stream, consumer)
+    const info = await c.var.session.jetstream.consumerInfo(stream, consumer)
+    const { created } = await c.var.session.jetstream.streamInfo(stream)
+    const scope = deliveryScope(c, stream, consumer)
+    const gone = new AbortController()
+    const form = c.req.valid('query').payload ?? 'text'
+    const pieces = pushDeliveries(c, { consumer: info, created, scope, form }, gone.signal)
+    c.header('Content-Type', 'text/event-stream')
+    c.header('Cache-Control', 'no-store, no-transform')
+    c.header('X-Accel-Buffering', 'no')
+    return declared(c.body(await streamPieces(pieces, gone)))
+  })
+
+interface PullOptions {
+  readonly batch: number
+  readonly maxBytes: number
+  readonly waitMs: number
+  readonly signal: AbortSignal
+}
+
+/** Both at once; where the consumer cannot be told, what was pulled is given back. */
+async function pullWithInfo(
+  c: Context<AppEnv>,
+  stream: string,
+  consumer: string,
+  options: PullOptions,
+): Promise<[ConsumerInfo, readonly Delivery[]]> {
+  const { jetstream } = c.var.session
+  const [info, pulled] = await Promise.allSettled([
+    jetstream.consumerInfo(stream, consumer),
+    jetstream.pull(stream, consumer, options),
+  ])
+  if (pulled.status === 'rejected') throw pulled.reason
+  if (info.status === 'fulfilled') return [info.value, pulled.value]
+  await giveBack(jetstream, pulled.value)
+  throw info.reason
+}
+
+/** Pieces of an answer, large enough that their number does not cost. */
+const PIECE_CHARS = 65_536
+
+/** Writes the answer; what the client did not take the whole of is given back. */
+async function* encodePulled(
+  c: Context<AppEnv>,
+  info: ConsumerInfo,
+  deliveries: readonly Delivery[],
+  form: PayloadForm,
+): Pieces {
+  let taken = false
+  try {
+    let piece = '{"messages":['
+    for (const [index, delivery] of deliveries.entries()) {
+      piece += (index > 0 ? ',' : '') + encodeDelivery(c.var.session, info, delivery, form)
+      if (piece.length < PIECE_CHARS) continue
+      yield piece
+      piece = ''
+    }
+    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}}`
+    taken = true
+  } finally {
+    if (!taken) await giveBack(c.var.session.jetstream, deliveries)
+  }
+}
+
+/** Throws `ticket_invalid` where the caller came with a ticket for something else. */
+function checkTicket(c: Context<AppEnv>, stream: string, consumer: string) {
+  const { ticket } = c.var.caller
+  if (!ticket) return
+  if (ticket.stream !== stream || ticket.consumer !== consumer) {
+    throw new BridgeError('ticket_invalid', 'The ticket is for something else.')
+  }
+  useTicket(c, ticket, (lastEventId) => deliveryScope(c, stream, consumer).openOwn(lastEventId))
+}
+
+/** Event ids of a consumer's deliveries: they show a ticket's reconnect, and are no position to read from. */
+export function deliveryScope(c: Context<AppEnv>, stream: string, consumer: string) {
+  return c.var.session.cursors.scope(stream, [`$consumer.${consumer}`])
+}

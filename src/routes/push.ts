@@ -1,0 +1,53 @@
+/** Owns the loop that pushes a consumer's messages to one client. */
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { encodeDelivery, giveBack } from '../deliveries.ts'
+import { toProblem } from '../errors.ts'
+import type { ConsumerInfo, Delivery, PayloadForm } from '../jetstream.ts'
+import type { Pieces } from '../pieces.ts'
+import type { CursorScope } from '../tokens/cursor.ts'
+
+/** Few at a time: what waits here for a slow client is delivered to no other. */
+const BATCH = 32
+const RETRY_MS = 1_000
+
+interface Push {
+  readonly consumer: ConsumerInfo
+  /** Seals event ids; `created`: of the stream. */
+  readonly scope: CursorScope
+  readonly created: string
+  readonly form: PayloadForm
+}
+
+/** Server-sent events of a consumer's messages, until the client leaves or the consumer fails. */
+export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: AbortSignal): Pieces {
+  const { jetstream } = c.var.session
+  const { HEARTBEAT_MS, MAX_PAGE_BYTES } = c.var.dependencies.settings
+  const { stream_name: stream, name } = push.consumer
+  let unsent: Delivery[] = []
+  try {
+    yield `retry: ${RETRY_MS}\n\n`
+    for (;;) {
+      const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
+      unsent = [...(await jetstream.pull(stream, name, request))]
+      if (unsent.length === 0) yield ': \n\n'
+      for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
+        yield encodeEvent(c, push, delivery)
+        unsent.shift()
+      }
+    }
+  } catch (failure) {
+    yield `event: error\ndata: ${JSON.stringify(toProblem(failure, c.var.requestId))}\n\n`
+  } finally {
+    await giveBack(jetstream, unsent)
+  }
+}
+
+function encodeEvent(
+  c: Context<AppEnv>,
+  { consumer, scope, created, form }: Push,
+  delivery: Delivery,
+): string {
+  const id = scope.seal({ seq: delivery.seq, time: delivery.time, created })
+  return `id: ${id}\nevent: message\ndata: ${encodeDelivery(c.var.session, consumer, delivery, form)}\n\n`
+}

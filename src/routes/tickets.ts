@@ -1,0 +1,117 @@
+/** Owns tickets: how a browser page gets to open an `EventSource`, which cannot send a credential. */
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { createRouter, noQuery } from '../router.ts'
+import { cursorText } from '../schemas/message.ts'
+import { consumerName, MAX_FILTERS, streamName, subjectFilter } from '../schemas/names.ts'
+import { problems } from '../schemas/problem.ts'
+import { startText } from '../schemas/read.ts'
+import { fromMs } from '../schemas/time.ts'
+
+/** How long a ticket opens without a `Last-Event-ID`. */
+const OPEN_MS = 60_000
+
+const ticketRequestSchema = z
+  .strictObject({
+    stream: streamName,
+    subjects: z
+      .array(subjectFilter)
+      .max(MAX_FILTERS)
+      .default([])
+      .openapi({ description: 'Subject filters; none: every message.' }),
+    start: startText.optional(),
+    cursor: cursorText.optional(),
+    consumer: consumerName
+      .optional()
+      .openapi({ description: "Receive this durable consumer's messages instead." }),
+  })
+  .refine((ticket) => ticket.start === undefined || ticket.cursor === undefined, {
+    message: 'must not be given together with start',
+    path: ['cursor'],
+  })
+  .refine(
+    (ticket) =>
+      ticket.consumer === undefined || (!ticket.start && !ticket.cursor && ticket.subjects.length === 0),
+    {
+      message: 'must not be given together with subjects, start or cursor',
+      path: ['consumer'],
+    },
+  )
+  .openapi('TicketRequest')
+
+const ticketSchema = z
+  .object({
+    ticket: z.string(),
+    url: z.url().openapi({ description: 'Ready for `new EventSource(url)`.' }),
+    open_until: z.iso.datetime().openapi({ description: 'Until when it can be opened.' }),
+    valid_until: z.iso
+      .datetime()
+      .openapi({ description: 'Until when it reconnects, with the `Last-Event-ID` it gave out.' }),
+  })
+  .openapi('Ticket')
+
+const createTicketRoute = createRoute({
+  method: 'post',
+  path: '/v1/tickets',
+  operationId: 'createTicket',
+  tags: ['Browsers'],
+  summary: 'Make a URL that an EventSource can open',
+  description:
+    'A ticket opens one stream with one filter, by the right of the credential that asked for it. A URL may end up in a ' +
+    'log: after a minute it is good for a reconnect alone.',
+  request: {
+    query: noQuery,
+    body: { required: true, content: { 'application/json': { schema: ticketRequestSchema } } },
+  },
+  responses: {
+    201: { description: 'The ticket.', content: { 'application/json': { schema: ticketSchema } } },
+    ...problems(
+      'stream_not_found',
+      'consumer_not_found',
+      'cursor_invalid',
+      'cursor_mismatch',
+      'payload_too_large',
+      'unsupported_media_type',
+    ),
+  },
+})
+
+export const tickets = createRouter().openapi(createTicketRoute, async (c) => {
+  const { stream, subjects, start, cursor, consumer } = c.req.valid('json')
+  await checkReadable(c, stream, subjects, cursor, consumer)
+  const { now, settings, tickets } = c.var.dependencies
+  const openUntilMs = now() + OPEN_MS
+  const validUntilMs = now() + settings.TICKET_VALID_MS
+  const ticket = tickets.seal({
+    credential: c.var.caller.credential,
+    stream,
+    subjects,
+    consumer: consumer ?? '',
+    start: start ?? '',
+    cursor: cursor ?? '',
+    openUntilMs,
+    validUntilMs,
+  })
+  const path = consumer === undefined ? '' : `/consumers/${encodeURIComponent(consumer)}`
+  const url = new URL(`/v1/streams/${encodeURIComponent(stream)}${path}/messages`, c.req.url)
+  url.searchParams.set('ticket', ticket)
+  return c.json(
+    { ticket, url: url.href, open_until: fromMs(openUntilMs), valid_until: fromMs(validUntilMs) },
+    201,
+  )
+})
+
+/** A ticket for what its credential cannot see would only fail later, where nobody reads the reason. */
+async function checkReadable(
+  c: Context<AppEnv>,
+  stream: string,
+  subjects: readonly string[],
+  cursor: string | undefined,
+  consumer: string | undefined,
+) {
+  const { jetstream, cursors } = c.var.session
+  if (cursor !== undefined) cursors.scope(stream, subjects).open(cursor)
+  if (consumer === undefined) await jetstream.streamInfo(stream)
+  else await jetstream.consumerInfo(stream, consumer)
+}

@@ -1,0 +1,65 @@
+/** Owns the wire form of acknowledgements. */
+import { z } from '@hono/zod-openapi'
+import { integer } from './names.ts'
+import { problemSchema } from './problem.ts'
+
+/** Acknowledgements in one request. */
+const MAX_ACKS = 1_000
+/** A day: what JetStream would take for a nak's delay beyond that is an error of the caller. */
+const MAX_DELAY_MS = 24 * 60 * 60 * 1_000
+
+const ackSchema = z
+  .strictObject({
+    token: z.string().min(1).openapi({ description: 'The `ack_token` of the delivery.' }),
+    action: z.enum(['ack', 'nak', 'progress', 'term']).openapi({
+      description:
+        '`ack`: done. `nak`: deliver it again. `progress`: still at it, renew the deadline. `term`: never deliver it again.',
+    }),
+    delay_ms: integer(0, MAX_DELAY_MS)
+      .optional()
+      .openapi({ description: 'With `nak`: not before this has passed.' }),
+    reason: z
+      .string()
+      .max(1_000)
+      .regex(/^[^\p{Cc}]*$/u, 'must not hold control characters')
+      .optional()
+      .openapi({ description: "With `term`: why, for JetStream's advisory." }),
+  })
+  .refine((ack) => ack.delay_ms === undefined || ack.action === 'nak', {
+    message: 'goes with nak alone',
+    path: ['delay_ms'],
+  })
+  .refine((ack) => ack.reason === undefined || ack.action === 'term', {
+    message: 'goes with term alone',
+    path: ['reason'],
+  })
+  .openapi('Ack')
+
+export const acksSchema = z.strictObject({ acks: z.array(ackSchema).min(1).max(MAX_ACKS) }).openapi('Acks')
+
+export type Ack = z.output<typeof ackSchema>
+
+const ackResultSchema = z
+  .union([
+    z.object({
+      status: z.literal('ok').openapi({ description: 'The server has answered for it.' }),
+      ack_token: z
+        .string()
+        .optional()
+        .openapi({ description: 'With `progress`: the token with the renewed deadline.' }),
+      ack_deadline: z.iso.datetime({ offset: true }).nullable().optional(),
+    }),
+    z.object({
+      status: z
+        .literal('stale')
+        .openapi({ description: "The delivery is no longer this client's to settle." }),
+    }),
+    z.object({ error: problemSchema }),
+  ])
+  .openapi('AckResult')
+
+export type AckResult = z.output<typeof ackResultSchema>
+
+export const ackResultsSchema = z
+  .object({ results: z.array(ackResultSchema).openapi({ description: 'In the order of the request.' }) })
+  .openapi('AckResults')

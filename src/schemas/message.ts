@@ -1,0 +1,109 @@
+/** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
+import { z } from '@hono/zod-openapi'
+import type { PayloadForm, StoredMessage } from '../jetstream.ts'
+import { seq, streamName, subject } from './names.ts'
+
+export const cursorText = z.string().min(1).openapi({
+  description: 'A position in the stream, opaque and sealed: go on right after it.',
+  example: 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg',
+})
+
+export const payloadForm = z.enum(['base64', 'json']).optional().openapi({
+  description:
+    '`base64`: every payload as `data_base64`. `json`: adds `json`, the parsed value, where the payload parses.',
+})
+
+const messageShape = {
+  stream: streamName,
+  subject,
+  seq,
+  time: z.iso.datetime({ offset: true }).openapi({
+    description: 'When the server stored it, with nanoseconds.',
+    example: '2026-11-20T10:00:00.123456789Z',
+  }),
+  headers: z.record(z.string(), z.array(z.string())).openapi({
+    description: 'Names in their own case, values in their order.',
+    example: { 'Content-Type': ['application/json'] },
+  }),
+  data: z
+    .string()
+    .optional()
+    .openapi({ description: 'The payload, where it is valid UTF-8.', example: '{"id":7}' }),
+  data_base64: z
+    .base64()
+    .optional()
+    .openapi({ description: 'The payload, where it is not, or where it was asked for.' }),
+  json: z
+    .unknown()
+    .optional()
+    .openapi({ description: 'With `payload=json`: the parsed payload, where it parses.' }),
+}
+
+export const messageSchema = z
+  .object({ ...messageShape, cursor: cursorText })
+  .openapi('Message', { description: 'One message; exactly one of `data` and `data_base64` is there.' })
+
+export const deliverySchema = z
+  .object({
+    ...messageShape,
+    ack_token: z.string().openapi({ description: 'Settles this delivery, from anywhere: `POST /v1/acks`.' }),
+    delivery_count: z
+      .number()
+      .int()
+      .min(1)
+      .openapi({ description: 'Which delivery of the message this is.' }),
+    ack_deadline: z.iso.datetime({ offset: true }).nullable().openapi({
+      description:
+        "Until when the delivery is this client's to settle; null where JetStream never delivers again.",
+    }),
+  })
+  .openapi('Delivery', { description: 'A message handed out by a consumer.' })
+
+// `ignoreBOM` keeps a byte order mark: a payload is given back byte for byte.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** The payload as text; undefined where it is not valid UTF-8. */
+function decodeText(payload: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(payload)
+  } catch {
+    return undefined
+  }
+}
+
+/** Writes a message as one line of JSON; `rest` are its last members: the cursor, or the delivery's. */
+export function encodeMessage(
+  stream: string,
+  message: StoredMessage,
+  form: PayloadForm,
+  rest: Readonly<Record<string, unknown>>,
+): string {
+  const { subject, seq, time, headers } = message
+  return JSON.stringify({
+    stream,
+    subject,
+    seq,
+    time,
+    headers,
+    ...encodePayload(message.payload, form),
+    ...rest,
+  })
+}
+
+function encodePayload(payload: Uint8Array, form: PayloadForm) {
+  const text = form === 'base64' ? undefined : decodeText(payload)
+  if (text === undefined) return { data_base64: base64(payload) }
+  return form === 'json' ? { data: text, ...parsed(text) } : { data: text }
+}
+
+function parsed(text: string): { json?: unknown } {
+  try {
+    return { json: JSON.parse(text) as unknown }
+  } catch {
+    return {}
+  }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+}

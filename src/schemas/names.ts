@@ -1,0 +1,92 @@
+/** Owns names: streams, consumers, subjects and subject filters, and the limits JetStream has on them. */
+import { z } from '@hono/zod-openapi'
+
+/** JetStream's limit on stream and consumer names, bytes. */
+const MAX_NAME_BYTES = 255
+/** A subject must fit the server's control line of 4,096 bytes together with what stands around it. */
+export const MAX_SUBJECT_BYTES = 3_800
+/** Subject filters in one read. */
+export const MAX_FILTERS = 32
+
+// Separators, wildcards, white space and control characters: the server itself lets some of them through.
+const NOT_IN_NAMES = /[.*>/\\\s\p{C}]/u
+const NOT_IN_SUBJECTS = /[\s\p{C}]/u
+
+const bytesOf = (text: string) => new TextEncoder().encode(text).length
+
+const assetName = (kind: string) =>
+  z
+    .string()
+    .min(1)
+    .refine((name) => bytesOf(name) <= MAX_NAME_BYTES, `must be at most ${MAX_NAME_BYTES} bytes`)
+    .refine((name) => !NOT_IN_NAMES.test(name), 'must not hold . * > / \\, white space or control characters')
+    .openapi({ description: `Name of the ${kind}.` })
+
+export const streamName = assetName('stream').openapi({ example: 'ORDERS' })
+export const consumerName = assetName('consumer').openapi({ example: 'billing' })
+
+/** Why `text` is no subject to publish to; undefined where it is one. */
+export function subjectFault(text: string): string | undefined {
+  if (NOT_IN_SUBJECTS.test(text)) return 'must not hold white space or control characters'
+  if (bytesOf(text) > MAX_SUBJECT_BYTES) return `must be at most ${MAX_SUBJECT_BYTES} bytes`
+  const tokens = text.split('.')
+  if (tokens.includes('')) return 'must not have an empty token'
+  if (tokens.includes('*') || tokens.includes('>')) return 'must not have a wildcard'
+  return undefined
+}
+
+function filterFault(text: string): string | undefined {
+  const tokens = text.split('.')
+  const tail = tokens.indexOf('>')
+  if (tail !== -1 && tail !== tokens.length - 1) return '> must be the last token'
+  return subjectFault(tokens.map((token) => (token === '*' || token === '>' ? 'any' : token)).join('.'))
+}
+
+/** Refuses with the reason that `fault` gives. */
+function withoutFault(fault: (text: string) => string | undefined) {
+  return z.string().superRefine((text, context) => {
+    const message = fault(text)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
+}
+
+export const subject = withoutFault(subjectFault).openapi({
+  description: 'A subject without wildcards.',
+  example: 'orders.eu.42',
+})
+
+export const subjectFilter = withoutFault(filterFault).openapi({
+  description: 'A subject, in which * stands for one token and > for all that follow.',
+  example: 'orders.eu.>',
+})
+
+/** Subjects that are the server's own: no stream of a client's listens there. */
+export function isReserved(subjectText: string): boolean {
+  return subjectText.startsWith('$') || subjectText === '_INBOX' || subjectText.startsWith('_INBOX.')
+}
+
+/** A list in a query, by repeating the parameter. */
+export const subjectFilters = z
+  .preprocess((said) => (said === undefined ? [] : [said].flat()), z.array(subjectFilter).max(MAX_FILTERS))
+  .openapi({
+    type: 'array',
+    items: { type: 'string' },
+    description: `Subject filter, wildcards allowed; repeat it for several, at most ${MAX_FILTERS}. Absent: every message.`,
+    example: ['orders.eu.>'],
+  })
+
+/** A whole number in a query or path. */
+export function queryInteger(smallest: number, largest: number) {
+  return z
+    .string()
+    .regex(/^\d{1,16}$/, 'must be a whole number')
+    .transform(Number)
+    .refine((value) => value >= smallest && value <= largest, `must be from ${smallest} to ${largest}`)
+    .openapi({ type: 'integer', minimum: smallest, maximum: largest })
+}
+
+/** A whole number in a JSON body. */
+export const integer = (smallest: number, largest: number = Number.MAX_SAFE_INTEGER) =>
+  z.number().int().min(smallest).max(largest)
+
+export const seq = integer(1).openapi({ description: 'Sequence in the stream.', example: 42 })

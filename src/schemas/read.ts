@@ -1,0 +1,120 @@
+/** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
+import { z } from '@hono/zod-openapi'
+import type { Start } from '../jetstream.ts'
+import { cursorText, messageSchema, payloadForm } from './message.ts'
+import { queryInteger, subjectFilters } from './names.ts'
+import { problemSchema } from './problem.ts'
+import { toNanos } from './time.ts'
+
+export const MAX_LIMIT = 1_000
+export const DEFAULT_LIMIT = 100
+const MAX_WAIT_MS = 60_000
+const MAX_TAIL = 100_000
+const MAX_PAGE_BYTES = 64 * 1_024 * 1_024
+
+/** Reads `seq:42` and the like. Undefined where the text is no start. */
+function parseStart(text: string): Start | undefined {
+  switch (text) {
+    case 'beginning':
+    case 'new':
+    case 'last':
+    case 'last_per_subject':
+      return { at: text }
+  }
+  const [, kind, value = ''] = /^(seq|time|tail):(.+)$/.exec(text) ?? []
+  const count = /^\d{1,16}$/.test(value) ? Number(value) : 0
+  if (kind === 'seq' && count >= 1) return { at: 'seq', seq: count }
+  if (kind === 'tail' && count >= 1 && count <= MAX_TAIL) return { at: 'tail', count }
+  if (kind === 'time' && toNanos(value) !== undefined) return { at: 'time', time: value }
+  return undefined
+}
+
+/** Where to begin, as written. */
+export const startText = z
+  .string()
+  .refine((text) => parseStart(text) !== undefined, {
+    message: `must be beginning, new, last, last_per_subject, seq:N, time:RFC3339 or tail:N (N up to ${MAX_TAIL})`,
+  })
+  .openapi({
+    type: 'string',
+    description:
+      'Where to begin without a cursor: `beginning`, `new`, `last`, `last_per_subject`, `seq:42`, ' +
+      '`time:2026-11-20T10:00:00Z`, `tail:10`. Default `beginning`, for server-sent events `new`.',
+    example: 'tail:10',
+  })
+
+export const start = startText.transform((text): Start => parseStart(text) ?? { at: 'beginning' })
+
+export const readQuery = z.strictObject({
+  subject: subjectFilters,
+  cursor: cursorText.optional(),
+  start: start.optional(),
+  limit: queryInteger(1, MAX_LIMIT)
+    .optional()
+    .openapi({
+      description: `Messages at most. Default ${DEFAULT_LIMIT} for a page, none for NDJSON; not for server-sent events.`,
+    }),
+  max_bytes: queryInteger(1, MAX_PAGE_BYTES).optional().openapi({
+    description: "Payload bytes of a page; one message always passes. Bounded by the server's own limit.",
+  }),
+  wait_ms: queryInteger(0, MAX_WAIT_MS).optional().openapi({
+    description: 'Hold the request so long until there is at least one message. Default 0.',
+  }),
+  on_gap: z.enum(['error', 'skip']).optional().openapi({
+    description:
+      'What to do where messages after the cursor are gone. Default `error`, for server-sent events `skip`.',
+  }),
+  payload: payloadForm,
+  ticket: z
+    .string()
+    .optional()
+    .openapi({ description: 'A ticket from `POST /v1/tickets`, for server-sent events alone.' }),
+})
+
+export type ReadQuery = z.output<typeof readQuery>
+
+const gapShape = {
+  from_seq: z.number().int().openapi({ description: 'First sequence that is gone.' }),
+  to_seq: z.number().int().openapi({ description: 'Last sequence that is gone.' }),
+  reason: z.enum(['removed']).openapi({ description: 'By retention or a purge.' }),
+}
+
+const gapSchema = z.object(gapShape).openapi('Gap', {
+  description: 'Sequences that were removed before the reader came to them.',
+})
+
+const endShape = {
+  cursor: cursorText,
+  up_to_date: z.boolean().openapi({ description: 'Nothing more was there when the answer was made.' }),
+}
+
+export const pageSchema = z
+  .object({ messages: z.array(messageSchema), ...endShape, gap: gapSchema.optional() })
+  .openapi('Page')
+
+export const ndjsonLineSchema = z
+  .union([
+    messageSchema,
+    z.object({ gap: gapSchema }),
+    z.object(endShape).openapi({ description: 'The last line.' }),
+    z.object({ error: problemSchema }).openapi({ description: 'The last line, where the read failed.' }),
+  ])
+  .openapi('ReadLine', { description: 'One line of newline-delimited JSON.' })
+
+const event = <Name extends string, Data extends z.ZodType>(name: Name, data: Data) =>
+  z.object({ id: cursorText.optional(), event: z.literal(name), data })
+
+export const tailEventSchema = z
+  .union([
+    event('message', messageSchema).openapi('MessageEvent'),
+    event('caught_up', z.object({ cursor: cursorText })).openapi('CaughtUpEvent', {
+      description: 'History has been read; what follows is live.',
+    }),
+    event('gap', z.object({ ...gapShape, cursor: cursorText })).openapi('GapEvent'),
+    event('error', problemSchema).openapi('ErrorEvent', { description: 'The stream failed and ends.' }),
+  ])
+  .openapi('TailEvent', {
+    description:
+      'One server-sent event: `id` is a cursor, `data` is JSON on one line. Comments are heartbeats; where nothing matched ' +
+      'for long they carry a fresh `id`.',
+  })

@@ -1,0 +1,40 @@
+/** Owns times with nanoseconds: beyond what a number or a `Date` can hold. */
+
+const NANOS_PER_MS = 1_000_000n
+const NANOS_PER_SECOND = 1_000_000_000n
+const MS_PER_SECOND = 1_000
+
+const RFC3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/
+
+/** Nanoseconds since 1970 of an RFC 3339 time. Undefined where the text is not one. */
+export function toNanos(time: string): bigint | undefined {
+  const [, seconds, fraction = '', zone] = RFC3339.exec(time) ?? []
+  if (seconds === undefined || zone === undefined) return undefined
+  const ms = Date.parse(seconds + zone)
+  if (Number.isNaN(ms)) return undefined
+  return BigInt(ms) * NANOS_PER_MS + BigInt(fraction.padEnd(9, '0'))
+}
+
+/** RFC 3339 UTC without trailing zeros in the fraction, as nats-server prints times. */
+export function fromNanos(nanos: bigint): string {
+  const seconds = nanos / NANOS_PER_SECOND
+  const whole = new Date(Number(seconds) * MS_PER_SECOND).toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length)
+  const fraction = (nanos % NANOS_PER_SECOND).toString().padStart(9, '0').replace(/0+$/, '')
+  return fraction === '' ? `${whole}Z` : `${whole}.${fraction}Z`
+}
+
+/** RFC 3339 UTC with milliseconds. */
+export function fromMs(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+const NANOS_PER_MS_NUMBER = 1_000_000
+
+/** A JetStream duration in whole milliseconds, rounded up so that a limit never reads as none. */
+export function nanosToMs(nanos: number): number {
+  return Math.ceil(nanos / NANOS_PER_MS_NUMBER)
+}
+
+export function msToNanos(ms: number): number {
+  return ms * NANOS_PER_MS_NUMBER
+}

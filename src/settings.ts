@@ -1,0 +1,88 @@
+/** Owns every setting: its name in the environment, unit, bounds and default. */
+import { z } from '@hono/zod-openapi'
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const KIB = 1_024
+const MIB = 1_024 * KIB
+
+/** A whole number written as text, as environments have it. */
+const integer = (smallest: number, largest: number, byDefault: number) =>
+  z.coerce.number().int().min(smallest).max(largest).default(byDefault)
+
+const list = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  )
+
+const natsUrls = list.pipe(
+  z
+    .array(z.string().regex(/^wss?:\/\/[^/\s]+/, 'must be a ws:// or wss:// URL'))
+    .min(1, 'must name a NATS server'),
+)
+
+const tokenKeys = list.pipe(
+  z
+    .array(z.string().regex(/^[A-Za-z0-9]{1,8}:[A-Za-z0-9_-]{43}=?$/, 'must be id:base64url of 32 bytes'))
+    .min(1, 'must hold at least one key'),
+)
+
+const origins = list.pipe(
+  z.array(z.string().regex(/^https?:\/\/[^/\s*]+$/, 'must be an origin such as https://app.example.com')),
+)
+
+const settingsSchema = z.object({
+  /** Who may call. `none`: anyone, as the bridge's own NATS user; `nats`: each caller with a NATS credential. */
+  AUTH: z.enum(['none', 'nats']),
+  /** WebSocket addresses of one NATS cluster, comma separated. */
+  NATS_URL: natsUrls,
+  /** The bridge's own NATS credential, used with AUTH=none. */
+  NATS_USER: z.string().optional(),
+  NATS_PASSWORD: z.string().optional(),
+  NATS_TOKEN: z.string().optional(),
+  /** The text of a NATS .creds file. */
+  NATS_CREDS: z.string().optional(),
+  /** Keys that seal tokens, `id:base64url of 32 bytes`, comma separated: the first seals, all open. */
+  TOKEN_KEYS: tokenKeys,
+  /** Origins of browser pages that may call, comma separated. */
+  CORS_ORIGINS: origins,
+  /** How long a ticket may reconnect, ms. */
+  TICKET_VALID_MS: integer(MINUTE, 24 * 60 * MINUTE, 60 * MINUTE),
+  /** Dialling NATS, ms. */
+  CONNECT_TIMEOUT_MS: integer(100, MINUTE, 4 * SECOND),
+  /** One JetStream request, ms. */
+  REQUEST_TIMEOUT_MS: integer(100, MINUTE, 5 * SECOND),
+  /** The longest silence on a server-sent event stream, ms. */
+  HEARTBEAT_MS: integer(100, 15 * SECOND, 10 * SECOND),
+  /** Payload bytes in one page, pull or read ahead; one message may always pass. */
+  MAX_PAGE_BYTES: integer(64 * KIB, 64 * MIB, 8 * MIB),
+  /** A NATS connection that nobody uses is closed after this, ms; more than a NATS heartbeat. */
+  IDLE_CONNECTION_MS: integer(6 * SECOND, 60 * MINUTE, 30 * SECOND),
+  /** NATS connections a Node process holds at most: one a credential. */
+  MAX_CONNECTIONS: integer(1, 100_000, 1_000),
+  /** Durable Objects that share the requests of one credential. */
+  CONNECTION_SHARDS: integer(1, 64, 1),
+  /** One structured line per request and failure. */
+  LOG: z.enum(['on', 'off']).default('on'),
+})
+
+export type Settings = z.output<typeof settingsSchema>
+
+/**
+ * Reads the settings out of an environment or Worker bindings; an empty text is an absent one.
+ * Throws an `Error` that names the bad settings and never shows a value.
+ */
+export function readSettings(env: Readonly<Record<string, unknown>>): Settings {
+  const said = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => typeof value === 'string' && value !== ''),
+  )
+  const parsed = settingsSchema.safeParse(said)
+  if (parsed.success) return parsed.data
+  const complaints = parsed.error.issues.map((issue) => `${String(issue.path[0])}: ${issue.message}`)
+  throw new Error(`Bad settings. ${complaints.join('; ')}`)
+}

@@ -1,0 +1,129 @@
+/** Owns cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
+import { createHash } from 'node:crypto'
+import { BridgeError } from '../errors.ts'
+import type { Position } from '../jetstream.ts'
+import { fromNanos, toNanos } from '../schemas/time.ts'
+import { createSealer, type Keyring, type Sealer } from './seal.ts'
+
+/** Version 1: flags, stream and filter digests, seq, then what the flags name, 8 bytes each. */
+const PURPOSE = 'c1'
+const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
+const DIGEST_BYTES = 8
+const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
+const NO_FILTER = Buffer.alloc(DIGEST_BYTES)
+
+/** Cursors of one stream under one filter. */
+export interface CursorScope {
+  seal(position: Position): string
+  /**
+   * Throws `cursor_invalid` for what the bridge did not seal for this tenant, and `cursor_mismatch` for a cursor of
+   * another stream or filter. One made without a filter goes with any.
+   */
+  open(token: string): Position
+  /** As `open`, but takes only a cursor of this very filter. */
+  openOwn(token: string): Position
+}
+
+/** Cursors of one tenant. */
+export interface Cursors {
+  /** `filters`: the subject filters of the read, in any order; empty: every message. */
+  scope(stream: string, filters: readonly string[]): CursorScope
+}
+
+/** `tenant`: whose cursors these are; another's do not open. */
+export function createCursors(keyring: Keyring, tenant: string): Cursors {
+  const sealer = createSealer(keyring, PURPOSE, tenant)
+  return { scope: (stream, filters) => cursorScope(sealer, stream, filters) }
+}
+
+/** Eight bytes that stand for texts, whatever their length. */
+function digestOf(...parts: (string | Uint8Array)[]): Buffer {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part).update('\0')
+  return hash.digest().subarray(0, DIGEST_BYTES)
+}
+
+/** What a publish's cursor knows of its message, whose time only the stream knows. */
+export function digestMessage(subject: string, payload: Uint8Array): string {
+  return digestOf(subject, payload).toString('base64url')
+}
+
+function cursorScope(sealer: Sealer, stream: string, filters: readonly string[]): CursorScope {
+  const streamDigest = digestOf(stream)
+  const filterDigest = filters.length === 0 ? NO_FILTER : digestOf(...[...new Set(filters)].sort())
+  const head = Buffer.concat([Buffer.alloc(1), streamDigest, filterDigest, Buffer.alloc(8)])
+
+  const openAs = (token: string, accepted: readonly Buffer[]) => {
+    const opened = sealer.open(token)
+    if (!opened || opened.length < HEAD_BYTES)
+      throw new BridgeError('cursor_invalid', 'The cursor cannot be read.')
+    const packed = Buffer.from(opened)
+    if (!packed.subarray(1, 1 + DIGEST_BYTES).equals(streamDigest)) {
+      throw new BridgeError('cursor_mismatch', `The cursor is not of stream "${stream}".`)
+    }
+    const itsFilter = packed.subarray(1 + DIGEST_BYTES, 1 + 2 * DIGEST_BYTES)
+    if (!accepted.some((filter) => filter.equals(itsFilter))) {
+      throw new BridgeError('cursor_mismatch', 'The cursor is of a read with another subject filter.')
+    }
+    return unpack(packed)
+  }
+  return {
+    seal: (position) => sealer.seal(pack(head, position)),
+    open: (token) => openAs(token, [NO_FILTER, filterDigest]),
+    openOwn: (token) => openAs(token, [filterDigest]),
+  }
+}
+
+function pack(head: Buffer, position: Position): Buffer {
+  const nanos = (time: string | undefined) => (time ? toNanos(time) : undefined)
+  const optional: (readonly [number, bigint | undefined])[] = [
+    [FLAGS.created, nanos(position.created)],
+    [FLAGS.time, nanos(position.time)],
+    [
+      FLAGS.digest,
+      position.digest === undefined ? undefined : Buffer.from(position.digest, 'base64url').readBigUInt64BE(),
+    ],
+    [FLAGS.snapshotSeq, position.snapshotSeq === undefined ? undefined : BigInt(position.snapshotSeq)],
+  ]
+  const packed = Buffer.alloc(HEAD_BYTES + 8 * optional.length)
+  head.copy(packed)
+  packed.writeBigUInt64BE(BigInt(position.seq), HEAD_BYTES - 8)
+  let flags = 0
+  let at = HEAD_BYTES
+  for (const [flag, value] of optional) {
+    if (value === undefined) continue
+    flags |= flag
+    at = packed.writeBigUInt64BE(BigInt.asUintN(64, value), at)
+  }
+  packed[0] = flags
+  return packed.subarray(0, at)
+}
+
+function unpack(packed: Buffer): Position {
+  const flags = packed[0] ?? 0
+  let at = HEAD_BYTES
+  const next = (flag: number) => {
+    if ((flags & flag) === 0) return undefined
+    at += 8
+    return packed.readBigUInt64BE(at - 8)
+  }
+  const time = (nanos: bigint | undefined) =>
+    nanos === undefined ? undefined : fromNanos(BigInt.asIntN(64, nanos))
+  const created = time(next(FLAGS.created))
+  const messageTime = time(next(FLAGS.time))
+  const digest = next(FLAGS.digest)
+  const snapshotSeq = next(FLAGS.snapshotSeq)
+  return {
+    seq: Number(packed.readBigUInt64BE(HEAD_BYTES - 8)),
+    ...(created === undefined ? {} : { created }),
+    ...(messageTime === undefined ? {} : { time: messageTime }),
+    ...(digest === undefined ? {} : { digest: digestText(digest) }),
+    ...(snapshotSeq === undefined ? {} : { snapshotSeq: Number(snapshotSeq) }),
+  }
+}
+
+function digestText(digest: bigint): string {
+  const bytes = Buffer.alloc(DIGEST_BYTES)
+  bytes.writeBigUInt64BE(digest)
+  return bytes.toString('base64url')
+}

@@ -1,0 +1,34 @@
+/** Owns how token contents are packed: texts and numbers one after another, small and in a fixed order. */
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * Packs texts as length-prefixed UTF-8, 65,535 bytes each at most.
+ * A format's version is in its token's purpose, so the order of the fields is the format.
+ */
+export function packFields(fields: readonly string[]): Uint8Array {
+  const encoded = fields.map((field) => encoder.encode(field))
+  const packed = new Uint8Array(encoded.reduce((size, field) => size + 2 + field.length, 0))
+  let at = 0
+  for (const field of encoded) {
+    packed[at] = field.length >> 8
+    packed[at + 1] = field.length & 0xff
+    packed.set(field, at + 2)
+    at += 2 + field.length
+  }
+  return packed
+}
+
+/** Undoes `packFields`. Undefined where the bytes do not hold exactly `count` fields. */
+export function unpackFields(packed: Uint8Array, count: number): string[] | undefined {
+  const fields: string[] = []
+  let at = 0
+  while (at + 2 <= packed.length) {
+    const size = ((packed[at] ?? 0) << 8) | (packed[at + 1] ?? 0)
+    if (at + 2 + size > packed.length) return undefined
+    fields.push(decoder.decode(packed.subarray(at + 2, at + 2 + size)))
+    at += 2 + size
+  }
+  return at === packed.length && fields.length === count ? fields : undefined
+}

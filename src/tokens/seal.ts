@@ -1,0 +1,86 @@
+/** Owns sealing: bytes into an opaque text that only the bridge's keys can make or read. */
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+
+const CIPHER = 'aes-256-gcm'
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+/** The longest token that is looked at; ours stay far below. */
+const MAX_TOKEN_CHARS = 4_096
+
+/** Seals and opens tokens of one purpose. Nothing sealed for one purpose or tenant opens for another. */
+export interface Sealer {
+  /** `purpose.keyId.base64url(nonce, sealed bytes, tag)`. */
+  seal(plain: Uint8Array): string
+  /** Undefined: forged, damaged, of another purpose or tenant, or by a key that is no more. */
+  open(token: string): Uint8Array | undefined
+}
+
+interface Key {
+  readonly id: string
+  readonly bytes: Uint8Array
+}
+
+/** The keys in order: the first seals, all open. */
+export type Keyring = readonly [Key, ...Key[]]
+
+/** Reads `id:base64url` texts, as the setting TOKEN_KEYS has them. Throws where a key is not 32 bytes. */
+export function readKeyring(texts: readonly string[]): Keyring {
+  const [first, ...others] = texts.map(readKey)
+  if (!first) throw new Error('Bad settings. TOKEN_KEYS: must hold at least one key')
+  return [first, ...others]
+}
+
+function readKey(text: string): Key {
+  const [id = '', encoded = ''] = text.split(':')
+  const bytes = Buffer.from(encoded, 'base64url')
+  if (bytes.length !== 32) throw new Error('Bad settings. TOKEN_KEYS: a key must be 32 bytes')
+  return { id, bytes }
+}
+
+/**
+ * A sealer for one purpose, such as `c1`, within one `context`, such as a tenant.
+ * AES-256-GCM with a random nonce; purpose, key id and context are authenticated with the content.
+ */
+export function createSealer(keyring: Keyring, purpose: string, context: string): Sealer {
+  const additional = (keyId: string) => Buffer.from(`${purpose}.${keyId}.${context}`)
+  const sealing = keyring[0]
+  const sealingPrefix = `${purpose}.${sealing.id}.`
+  const sealingAdditional = additional(sealing.id)
+  const opening = new Map(keyring.map((key) => [key.id, { key, additional: additional(key.id) }]))
+
+  return {
+    seal(plain) {
+      const nonce = randomBytes(NONCE_BYTES)
+      const cipher = createCipheriv(CIPHER, sealing.bytes, nonce)
+      cipher.setAAD(sealingAdditional)
+      const sealed = Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+      return sealingPrefix + sealed.toString('base64url')
+    },
+
+    open(token) {
+      if (token.length > MAX_TOKEN_CHARS) return undefined
+      const [tokenPurpose, keyId, encoded, ...rest] = token.split('.')
+      const known = opening.get(keyId ?? '')
+      if (tokenPurpose !== purpose || !known || encoded === undefined || rest.length > 0) return undefined
+      const sealed = Buffer.from(encoded, 'base64url')
+      // Base64 decoders pass over what they do not know: only the one spelling of these bytes is ours.
+      if (sealed.toString('base64url') !== encoded || sealed.length < NONCE_BYTES + TAG_BYTES)
+        return undefined
+      return decrypt(known.key, known.additional, sealed)
+    },
+  }
+}
+
+function decrypt(key: Key, additional: Uint8Array, sealed: Buffer): Uint8Array | undefined {
+  try {
+    const tagAt = sealed.length - TAG_BYTES
+    const decipher = createDecipheriv(CIPHER, key.bytes, sealed.subarray(0, NONCE_BYTES), {
+      authTagLength: TAG_BYTES,
+    })
+    decipher.setAAD(additional)
+    decipher.setAuthTag(sealed.subarray(tagAt))
+    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, tagAt)), decipher.final()])
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,116 @@
+/** Owns the Workers entry: who asks is settled in the isolate, and the caller's Durable Object answers. */
+import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
+import { createApp } from './app.ts'
+import { createDependencies } from './bridge.ts'
+import type { Dependencies } from './context.ts'
+import { BridgeError, toProblem } from './errors.ts'
+import { createSessions } from './hosts/sessions.ts'
+import { identify } from './middleware/authenticate.ts'
+import { readSettings } from './settings.ts'
+
+interface Bindings extends Readonly<Record<string, unknown>> {
+  readonly HOST: DurableObjectNamespace
+}
+
+interface Bridge {
+  readonly dependencies: Dependencies
+  fetch(request: Request): Response | Promise<Response>
+}
+
+/** The app of the isolate: it answers what asks nothing of JetStream, and words refusals. */
+let front: Bridge | undefined
+
+function openFront(env: Bindings): Bridge {
+  const dependencies = createDependencies(readSettings(env), {
+    openSession: () => {
+      throw new Error('The isolate keeps no sessions.')
+    },
+    noticesDisconnects: false,
+  })
+  const app = createApp(dependencies)
+  return { dependencies, fetch: (request) => app.fetch(request) }
+}
+
+export default {
+  async fetch(request: Request, env: Bindings): Promise<Response> {
+    try {
+      front ??= openFront(env)
+    } catch (failure) {
+      return refuseAll(failure)
+    }
+    const name = hostName(request, front.dependencies)
+    if (name === undefined) return front.fetch(request)
+    try {
+      const host = env.HOST.get(env.HOST.idFromName(name))
+      // The same thing by two type packages.
+      return (await host.fetch(request as unknown as WorkerRequest)) as unknown as Response
+    } catch (failure) {
+      return answerLostHost(request, failure, front.dependencies)
+    }
+  },
+}
+
+/** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
+function hostName(request: Request, dependencies: Dependencies): string | undefined {
+  const { pathname } = new URL(request.url)
+  if (request.method === 'OPTIONS' || !(pathname.startsWith('/v1/') || pathname === '/readyz'))
+    return undefined
+  try {
+    const { tenant } = identify(request, dependencies)
+    return `${tenant}/${Math.floor(Math.random() * dependencies.settings.CONNECTION_SHARDS)}`
+  } catch {
+    return undefined
+  }
+}
+
+/** A Durable Object is restarted at any time: what it was doing may have been done. */
+function answerLostHost(request: Request, cause: unknown, { log }: Dependencies): Response {
+  const reads = request.method === 'GET' || request.method === 'HEAD'
+  const failure = new BridgeError(
+    reads ? 'jetstream_unavailable' : 'internal',
+    'The connection host was restarted.',
+  )
+  log({ level: 'warn', detail: failure.message, cause: String(cause) })
+  return problemResponse(failure)
+}
+
+function refuseAll(failure: unknown): Response {
+  console.error(failure instanceof Error ? failure.message : 'Bad settings.')
+  return problemResponse(failure)
+}
+
+function problemResponse(failure: unknown): Response {
+  const problem = toProblem(failure, crypto.randomUUID())
+  return new Response(JSON.stringify(problem), {
+    status: problem.status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      'X-Request-Id': problem.request_id,
+      'Cache-Control': 'no-store',
+    },
+  })
+}
+
+/**
+ * Holds the NATS connection of one tenant, which an isolate cannot: there an I/O object belongs to one request. It keeps
+ * nothing that matters; evicted, the next request builds it again.
+ */
+export class SluiceHost {
+  readonly #app: ReturnType<typeof createApp>
+
+  constructor(_state: unknown, env: Bindings) {
+    const settings = readSettings(env)
+    const sessions = createSessions(settings)
+    // Here a client's leaving shows only when something is written to it.
+    this.#app = createApp(
+      createDependencies(settings, {
+        openSession: (caller) => sessions.open(caller),
+        noticesDisconnects: false,
+      }),
+    )
+  }
+
+  fetch(request: Request): Response | Promise<Response> {
+    return this.#app.fetch(request)
+  }
+}
