@@ -202,7 +202,7 @@ wait_or_stop() {
     stop "$1 was refused and a retry cannot help: $(cat answer)"
   else
     case $status:$curl_exit in
-      [45]??:22) case $status in 408 | 425 | 429 | 5??) ;; *) stop "$1 was answered $status, not by Sluice" ;; esac ;;
+      [45]??:22) case $status in 408 | 425 | 429 | 500 | 502 | 503 | 504 | 52? | 530) ;; *) stop "$1 was answered $status, not by Sluice" ;; esac ;;
       # No connection, or one that broke: resolve, connect, partial answer, time-out, TLS, empty answer, send, receive, HTTP/2.
       *:5 | *:6 | *:7 | *:16 | *:18 | *:28 | *:35 | *:52 | *:55 | *:56 | *:92) ;;
       *) stop "$1 failed with status $status: $(tail -n 1 complaints)" ;;

@@ -14,6 +14,8 @@ import urllib.parse
 LONGEST_WAIT_S = 30.0
 # What a server may need beyond the time it was asked to wait; the bridge ends each request by its own deadline before.
 GRACE_S = 30.0
+# Where something before the bridge answers: a proxy, or the edge (52x, 530).
+WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504, *range(520, 530), 530}
 
 
 class Problem(Exception):
@@ -92,7 +94,7 @@ def may_retry(problem):
     """What the problem itself says; where something before the bridge answered (a proxy), what HTTP says."""
     if "retryable" in problem.body:
         return problem.body["retryable"]
-    return problem.status in (408, 425, 429) or problem.status >= 500
+    return problem.status in WORTH_A_RETRY
 
 
 def payload_of(message):

@@ -1,8 +1,7 @@
 /** Owns the publish of one message: the request's body is its payload, byte for byte. */
 import { createRoute, z } from '@hono/zod-openapi'
-import type { Session } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
-import type { MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
+import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
 import { readBody } from '../read-body.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { isReserved, subject } from '../schemas/names.ts'
@@ -69,7 +68,7 @@ export const publish = createRouter().openapi(publishMessageRoute, async (c) => 
   }
   const payload = await readBody(c.req.raw, server.maxPayloadBytes)
   const message = { subject, payload, headers }
-  const ack = await publishOnce(session, message)
+  const ack = await publishOnce(session.jetstream, message)
   const position = await session.reader.positionAfter(message, ack)
   const cursor = session.cursors.scope(ack.stream, []).seal(position)
   c.header('Location', `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`)
@@ -100,21 +99,33 @@ function toConditions(said: PublishHeaders): MessageHeaders {
 }
 
 /** Publishes; a refused condition is looked at again, since the message itself may be what changed the subject. */
-async function publishOnce({ jetstream }: Session, message: OutgoingMessage): Promise<PubAck> {
+async function publishOnce(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck> {
   try {
     return await jetstream.publish(message)
   } catch (failure) {
     if (!(failure instanceof BridgeError) || failure.code !== 'precondition_failed') throw failure
-    const stream = await jetstream.streamOf(message.subject)
-    if (stream === undefined) throw failure
-    const last = await jetstream.getMessage(stream, { lastBySubject: message.subject })
     const key = message.headers[MSG_ID]?.[0]
-    if (last && key !== undefined && last.headers[MSG_ID]?.[0] === key)
-      return { stream, seq: last.seq, duplicate: true }
-    const current = last?.seq ?? 0
+    const told = failure.members.current_seq
+    const last = key === undefined && told !== undefined ? undefined : await findLast(jetstream, message.subject)
+    if (last && key !== undefined && last.message.headers[MSG_ID]?.[0] === key) {
+      return { stream: last.stream, seq: last.message.seq, duplicate: true }
+    }
+    const current = told ?? last?.message.seq ?? 0
     throw new BridgeError('precondition_failed', `The last sequence of "${message.subject}" is ${current}.`, {
       cause: failure,
       members: { current_seq: current },
     })
+  }
+}
+
+/** The last message of a subject; undefined where there is none, or the credential may not look. */
+async function findLast(jetstream: JetStream, subject: string) {
+  try {
+    const stream = await jetstream.streamOf(subject)
+    const message = stream && (await jetstream.getMessage(stream, { lastBySubject: subject }))
+    return message ? { stream, message } : undefined
+  } catch (failure) {
+    if (failure instanceof BridgeError && failure.code === 'forbidden') return undefined
+    throw failure
   }
 }

@@ -139,7 +139,9 @@ export const publishPath = (subject: string) => `/v1/subjects/${encodeURICompone
 
 /** Sent with every request, for a bridge that wants a credential. */
 const AUTHORIZATION = process.env.SLUICE_AUTHORIZATION
-export const CREDENTIAL: Readonly<Record<string, string>> = AUTHORIZATION ? { Authorization: AUTHORIZATION } : {}
+export const CREDENTIAL: Readonly<Record<string, string>> = AUTHORIZATION
+  ? { Authorization: AUTHORIZATION }
+  : {}
 
 /** A client for the bridge at `url`, without a slash at its end. */
 export async function createClient(url: string): Promise<Client> {
@@ -151,7 +153,11 @@ export async function createClient(url: string): Promise<Client> {
     const [method = '', ...rest] = request.split(' ')
     const path = rest.join(' ') + encodeQuery(call.query)
     const body = encodeBody(call)
-    const headers = { ...CREDENTIAL, ...(call.json === undefined ? {} : { 'Content-Type': 'application/json' }), ...call.headers }
+    const headers = {
+      ...CREDENTIAL,
+      ...(call.json === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...call.headers,
+    }
     const response = await fetch(url + path, {
       method,
       headers,
@@ -166,7 +172,12 @@ export async function createClient(url: string): Promise<Client> {
     const { response, received } = await open(request, call)
     const bytes = new Uint8Array(await response.arrayBuffer())
     contract.check({ ...received, bytes })
-    return { status: response.status, headers: response.headers, bytes, body: readJson(response, bytes) as Body }
+    return {
+      status: response.status,
+      headers: response.headers,
+      bytes,
+      body: readJson(response, bytes) as Body,
+    }
   }
 
   const ok = async <Body>(request: string, call?: Call): Promise<Body> => {
@@ -181,7 +192,8 @@ export async function createClient(url: string): Promise<Client> {
     send,
     ok,
     open,
-    publish: (subject, payload = '', headers = {}) => ok(`POST ${publishPath(subject)}`, { body: payload, headers }),
+    publish: (subject, payload = '', headers = {}) =>
+      ok(`POST ${publishPath(subject)}`, { body: payload, headers }),
     page: (stream, query = {}) => ok(`GET /v1/streams/${stream}/messages`, { query }),
     pull: (consumerPath, pull = {}) => ok(`POST ${consumerPath}/pull`, { json: pull }),
     settle: async (...acks) => {

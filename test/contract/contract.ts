@@ -19,6 +19,8 @@ export interface Contract {
 }
 
 type Json = Readonly<Record<string, unknown>>
+/** A problem for each code that an operation declares. */
+type Examples = Readonly<Record<string, Json>>
 
 interface ResponseObject {
   readonly content?: Readonly<Record<string, { readonly schema?: unknown; readonly examples?: Json }>>
@@ -31,7 +33,7 @@ interface Operation {
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-  readonly components?: { readonly schemas?: Json }
+  readonly components?: { readonly schemas?: Json; readonly examples?: Json }
 }
 
 const PROBLEM = 'application/problem+json'
@@ -57,7 +59,10 @@ export function createContract(document: unknown): Contract {
   const validator = (schema: unknown) => {
     const known = validators.get(schema)
     if (known) return known
-    const closed = close({ ...(schema as Json), $defs: components.schemas ?? {} }) as z.core.JSONSchema.JSONSchema
+    const closed = close({
+      ...(schema as Json),
+      $defs: components.schemas ?? {},
+    }) as z.core.JSONSchema.JSONSchema
     const made = z.fromJSONSchema(closed)
     validators.set(schema, made)
     return made
@@ -68,6 +73,15 @@ export function createContract(document: unknown): Contract {
     if (error) fail(received, `is not of the declared shape: ${z.prettifyError(error)}\n${preview(value)}`)
   }
 
+  const resolve = (examples: Json = {}): Examples =>
+    Object.fromEntries(
+      Object.entries(examples).map(([name, example]) => {
+        const { $ref } = example as { $ref?: string }
+        const found = $ref === undefined ? example : components.examples?.[$ref.split('/').at(-1) ?? '']
+        return [name, (found as { value: Json }).value]
+      }),
+    )
+
   return {
     check(received) {
       checkHeaders(received)
@@ -76,9 +90,9 @@ export function createContract(document: unknown): Contract {
       const content = declaredContent(received, operation)
       const { bytes } = received
       const media = mediaType(received)
-      if (bytes === undefined || media === '') return
-      if (media === PROBLEM) checkProblem(received, parse(received), content[PROBLEM]?.examples ?? {})
-      if (media.endsWith('json') && content[media]) validate(received, content[media].schema, parse(received))
+      if (bytes === undefined || media === '' || received.method === 'HEAD') return
+      if (media === PROBLEM) checkProblem(received, parse(received), resolve(content[PROBLEM]?.examples))
+      if (/[/+]json$/.test(media) && content[media]) validate(received, content[media].schema, parse(received))
     },
 
     checkPart(received, part) {
@@ -95,7 +109,10 @@ function close(schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   const entries = Object.entries(schema)
     .filter(([name]) => name !== 'example' && name !== 'examples')
-    .map(([name, value]) => [name, name === '$ref' ? String(value).replace('#/components/schemas/', '#/$defs/') : close(value)])
+    .map(([name, value]) => [
+      name,
+      name === '$ref' ? String(value).replace('#/components/schemas/', '#/$defs/') : close(value),
+    ])
   const closed = Object.fromEntries(entries) as Json
   return closed.properties && closed.additionalProperties === undefined
     ? { ...closed, additionalProperties: false }
@@ -122,7 +139,8 @@ function declaredContent(received: Received, operation: Operation) {
   const media = mediaType(received)
   const declared = media === '' || media in content || '*/*' in content
   // A cache answers 304 without a body, and so does HEAD: what type there would have been is said all the same.
-  if (!declared && status !== 304) fail(received, `has a type that ${operation.operationId} does not declare for it`)
+  if (!declared && status !== 304)
+    fail(received, `has a type that ${operation.operationId} does not declare for it`)
   return content
 }
 
@@ -130,7 +148,8 @@ function checkHeaders(received: Received) {
   const { headers, path, status } = received
   if (!headers.get('X-Request-Id')) fail(received, 'has no X-Request-Id')
   if (headers.get('X-Content-Type-Options') !== 'nosniff') fail(received, 'is not nosniff')
-  if (status >= 400 && received.method !== 'HEAD' && mediaType(received) !== PROBLEM) fail(received, `is not ${PROBLEM}`)
+  if (status >= 400 && received.method !== 'HEAD' && mediaType(received) !== PROBLEM)
+    fail(received, `is not ${PROBLEM}`)
   const caching = headers.get('Cache-Control') ?? ''
   if (path.startsWith('/v1/') && status === 200 && !/\b(private|no-store)\b/.test(caching)) {
     fail(received, `may be cached by anyone: Cache-Control is "${caching}"`)
@@ -143,21 +162,23 @@ function checkUnknown(received: Received) {
   if (received.bytes && received.method !== 'HEAD') checkProblem(received, parse(received), {})
 }
 
-function checkProblem(received: Received, problem: Json, examples: Json) {
+function checkProblem(received: Received, problem: Json, examples: Examples) {
   for (const member of PROBLEM_MEMBERS) {
     if (problem[member] === undefined) fail(received, `is a problem without ${member}: ${preview(problem)}`)
   }
   const known: readonly string[] = [...PROBLEM_MEMBERS, ...OTHER_PROBLEM_MEMBERS]
   const others = Object.keys(problem).filter((member) => !known.includes(member))
   if (others.length > 0) fail(received, `is a problem with other members: ${others}`)
-  if (problem.status !== received.status) fail(received, `is a problem of another status: ${preview(problem)}`)
+  if (problem.status !== received.status)
+    fail(received, `is a problem of another status: ${preview(problem)}`)
   if (problem.request_id !== received.headers.get('X-Request-Id')) fail(received, 'has two request ids')
   if (Object.keys(examples).length === 0) return
 
-  const example = examples[String(problem.code)] as { value: Json } | undefined
+  const example = examples[String(problem.code)]
   if (!example) return fail(received, `has a code that is not declared: ${preview(problem)}`)
   for (const member of FIXED_MEMBERS) {
-    if (problem[member] !== example.value[member]) fail(received, `has another ${member} than declared: ${preview(problem)}`)
+    if (problem[member] !== example[member])
+      fail(received, `has another ${member} than declared: ${preview(problem)}`)
   }
 }
 

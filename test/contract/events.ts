@@ -60,7 +60,11 @@ export async function openEvents(bridge: Client, path: string, call: Call = {}):
     },
     onEvent: ({ event = 'message', id, data }) => {
       events.push({ event, id, data })
-      bridge.contract.checkPart(received, { ...(id === undefined ? {} : { id }), event, data: JSON.parse(data) })
+      bridge.contract.checkPart(received, {
+        ...(id === undefined ? {} : { id }),
+        event,
+        data: JSON.parse(data),
+      })
     },
   })
 

@@ -15,7 +15,10 @@ export const refusal = (field: string) => ({
     code: 'invalid_request',
     side_effects: 'none',
     errors: expect.arrayContaining([
-      { field: expect.stringMatching(new RegExp(`^${field.replace(/[.*+]/g, '\\$&')}$`, 'i')), message: expect.any(String) },
+      {
+        field: expect.stringMatching(new RegExp(`^${field.replace(/[.*+]/g, '\\$&')}$`, 'i')),
+        message: expect.any(String),
+      },
     ]),
   },
 })

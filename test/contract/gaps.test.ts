@@ -5,10 +5,12 @@ import { at, problem, range, seqs } from './expectations.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
 onEveryTarget((target) => {
-  const read = (stream: TestStream, query: Query) => target.bridge.send<Page & Problem>(`GET ${stream.path}/messages`, { query })
+  const read = (stream: TestStream, query: Query) =>
+    target.bridge.send<Page & Problem>(`GET ${stream.path}/messages`, { query })
   const purge = (stream: TestStream, json: unknown) => target.bridge.ok(`POST ${stream.path}/purge`, { json })
   const fill = async (stream: TestStream, first: number, last: number) => {
-    for (const n of range(first, last)) await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
+    for (const n of range(first, last))
+      await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
   }
   /** A stream of ten messages, and the cursor after the fourth. */
   const makeRead = async (config: Record<string, unknown> = {}) => {
@@ -69,7 +71,13 @@ onEveryTarget((target) => {
       const { status, body } = await read(stream, { cursor })
 
       expect(status).toBe(410)
-      expect(body).toMatchObject({ code: 'cursor_expired', earliest_seq: 8, missed: 3, retryable: false, side_effects: 'none' })
+      expect(body).toMatchObject({
+        code: 'cursor_expired',
+        earliest_seq: 8,
+        missed: 3,
+        retryable: false,
+        side_effects: 'none',
+      })
       const following = await target.bridge.page(stream.name, { cursor: body.earliest_cursor })
       expect(seqs(following.messages)).toEqual([8, 9, 10])
     })
@@ -82,14 +90,20 @@ onEveryTarget((target) => {
 
       expect(body).toMatchObject({ code: 'cursor_expired', earliest_seq: 11, missed: 6 })
       await fill(stream, 11, 12)
-      expect(seqs((await target.bridge.page(stream.name, { cursor: body.earliest_cursor })).messages)).toEqual([11, 12])
+      expect(
+        seqs((await target.bridge.page(stream.name, { cursor: body.earliest_cursor })).messages),
+      ).toEqual([11, 12])
     })
 
     test('410 cursor_expired when retention removed unread messages', async () => {
       const { stream, cursor } = await makeRead({ max_msgs: 10 })
       await fill(stream, 11, 20)
 
-      expect((await read(stream, { cursor })).body).toMatchObject({ code: 'cursor_expired', earliest_seq: 11, missed: 6 })
+      expect((await read(stream, { cursor })).body).toMatchObject({
+        code: 'cursor_expired',
+        earliest_seq: 11,
+        missed: 6,
+      })
     })
 
     test('410 cursor_expired for the cursor of a publish', async () => {
@@ -98,7 +112,11 @@ onEveryTarget((target) => {
       await fill(stream, 2, 5)
       await purge(stream, { keep: 1 })
 
-      expect((await read(stream, { cursor })).body).toMatchObject({ code: 'cursor_expired', earliest_seq: 5, missed: 3 })
+      expect((await read(stream, { cursor })).body).toMatchObject({
+        code: 'cursor_expired',
+        earliest_seq: 5,
+        missed: 3,
+      })
     })
 
     test('410 cursor_expired with an earliest_cursor for the filter when the read has one', async () => {
@@ -115,14 +133,20 @@ onEveryTarget((target) => {
       expect(seqs(following.messages)).toEqual([9])
     })
 
-    test.each(['application/x-ndjson', 'application/json'])('410 cursor_expired, as a status, under Accept: %s', async (Accept) => {
-      const { stream, cursor } = await makeRead()
-      await purge(stream, { seq: 8 })
+    test.each(['application/x-ndjson', 'application/json'])(
+      '410 cursor_expired, as a status, under Accept: %s',
+      async (Accept) => {
+        const { stream, cursor } = await makeRead()
+        await purge(stream, { seq: 8 })
 
-      const answer = await target.bridge.send(`GET ${stream.path}/messages`, { query: { cursor }, headers: { Accept } })
+        const answer = await target.bridge.send(`GET ${stream.path}/messages`, {
+          query: { cursor },
+          headers: { Accept },
+        })
 
-      expect(answer).toMatchObject(problem(410, 'cursor_expired'))
-    })
+        expect(answer).toMatchObject(problem(410, 'cursor_expired'))
+      },
+    )
 
     test('200 with the gap in the page, then the rest once, under on_gap=skip', async () => {
       const { stream, cursor } = await makeRead()
@@ -175,7 +199,10 @@ onEveryTarget((target) => {
       })
 
       const text = Buffer.from(bytes).toString()
-      const lines = text.trimEnd().split('\n').map((line) => JSON.parse(line))
+      const lines = text
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line))
       expect(lines.filter(({ seq }) => seq !== undefined).map(({ seq }) => seq)).toEqual([8, 9, 10])
       expect(text).toMatch(/"from_seq":5,"to_seq":7/)
     })
@@ -205,21 +232,29 @@ onEveryTarget((target) => {
       ['shorter', 2],
       ['with the same content', 5],
       ['longer', 9],
-    ])('410 stream_recreated with an earliest_cursor that reads all of it when the new one is %s', async (_, count) => {
-      const stream = await target.makeStream()
-      await fill(stream, 1, 4)
-      const cursors = await makeCursors(stream)
-      await target.remakeStream(stream)
-      await fill(stream, 1, count)
+    ])(
+      '410 stream_recreated with an earliest_cursor that reads all of it when the new one is %s',
+      async (_, count) => {
+        const stream = await target.makeStream()
+        await fill(stream, 1, 4)
+        const cursors = await makeCursors(stream)
+        await target.remakeStream(stream)
+        await fill(stream, 1, count)
 
-      for (const [kind, query] of cursors) {
-        const { status, body } = await read(stream, query)
-        expect({ kind, status, ...body }).toMatchObject({ kind, status: 410, code: 'stream_recreated', retryable: false })
-        const all = await target.bridge.page(stream.name, { ...query, cursor: body.earliest_cursor })
-        const matching = 'subject' in query ? range(1, count).filter((n) => n % 2) : range(1, count)
-        expect(seqs(all.messages)).toEqual(matching)
-      }
-    })
+        for (const [kind, query] of cursors) {
+          const { body } = await read(stream, query)
+          expect({ kind, ...body }).toMatchObject({
+            kind,
+            status: 410,
+            code: 'stream_recreated',
+            retryable: false,
+          })
+          const all = await target.bridge.page(stream.name, { ...query, cursor: body.earliest_cursor })
+          const matching = 'subject' in query ? range(1, count).filter((n) => n % 2) : range(1, count)
+          expect(seqs(all.messages)).toEqual(matching)
+        }
+      },
+    )
 
     test('410 stream_recreated for the cursor of a stream that was empty', async () => {
       const stream = await target.makeStream()

@@ -20,7 +20,10 @@ onEveryTarget((target) => {
     expect(response.headers.get('Content-Type')).toMatch(/^application\/x-ndjson/)
     const text = await response.text()
     expect(text.endsWith('\n')).toBe(true)
-    const lines = text.trimEnd().split('\n').map((line) => JSON.parse(line))
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
     for (const line of lines.slice(-200)) target.bridge.contract.checkPart(received, line)
     return { messages: lines.slice(0, -1), end: at(lines, -1) }
   }
@@ -29,7 +32,8 @@ onEveryTarget((target) => {
     let stream: TestStream
     beforeAll(async () => {
       stream = await target.makeStream()
-      for (const n of range(1, 250)) await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
+      for (const n of range(1, 250))
+        await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
     })
 
     test('200 with a message a line, the same as in a page, then cursor and up_to_date', async () => {
@@ -68,7 +72,10 @@ onEveryTarget((target) => {
     test('200 with nothing but the last line when there is nothing', async () => {
       const empty = await target.makeStream()
 
-      expect(await read(empty)).toEqual({ messages: [], end: { cursor: expect.any(String), up_to_date: true } })
+      expect(await read(empty)).toEqual({
+        messages: [],
+        end: { cursor: expect.any(String), up_to_date: true },
+      })
     })
 
     test('200 soon after a message is published, with wait_ms', async () => {
@@ -82,13 +89,17 @@ onEveryTarget((target) => {
 
     test(`200 with ${MANY} messages, complete and in order`, async () => {
       const long = await target.makeStream()
-      const published = await inParallel(range(1, MANY), 64, (n) => target.bridge.publish(long.subject('a'), `${n}`))
+      const published = await inParallel(range(1, MANY), 64, (n) =>
+        target.bridge.publish(long.subject('a'), `${n}`),
+      )
       const payloads = new Map(published.map(({ seq }, index) => [seq, `${index + 1}`]))
 
       const { messages, end } = await read(long)
 
       expect(messages).toHaveLength(MANY)
-      expect(messages.every(({ seq, data }, index) => seq === index + 1 && data === payloads.get(seq))).toBe(true)
+      expect(messages.every(({ seq, data }, index) => seq === index + 1 && data === payloads.get(seq))).toBe(
+        true,
+      )
       expect(end.up_to_date).toBe(true)
     })
 

@@ -27,7 +27,9 @@ function asJson(payload: Buffer): { json?: unknown } {
 /** More than any page or frame needs to be tested with, where the server would take more. */
 const LARGEST_BYTES = 4 * 1_024 * 1_024
 
-const bigJson = JSON.stringify(Array.from({ length: 2_000 }, (_, n) => ({ n, text: `"\\\u2028 é ${n}`, list: [n, null, [true]] })))
+const bigJson = JSON.stringify(
+  Array.from({ length: 2_000 }, (_, n) => ({ n, text: `"\\\u2028 é ${n}`, list: [n, null, [true]] })),
+)
 
 const PAYLOADS: readonly (readonly [string, () => Buffer])[] = [
   ['nothing', () => Buffer.alloc(0)],
@@ -56,12 +58,22 @@ const PAYLOADS: readonly (readonly [string, () => Buffer])[] = [
 ]
 
 onEveryTarget((target) => {
-  const cases = [...PAYLOADS, ['exactly as much as the server takes', () => randomBytes(Math.min(target.limits.max_payload_bytes, LARGEST_BYTES))] as const]
+  const cases = [
+    ...PAYLOADS,
+    [
+      'exactly as much as the server takes',
+      () => randomBytes(Math.min(target.limits.max_payload_bytes, LARGEST_BYTES)),
+    ] as const,
+  ]
 
   describe('payloads', () => {
     let stream: TestStream
     let sent: { payload: Buffer; published: Published }[] = []
-    const sentAs = (name: string) => at(sent, cases.findIndex(([caseName]) => caseName === name))
+    const sentAs = (name: string) =>
+      at(
+        sent,
+        cases.findIndex(([caseName]) => caseName === name),
+      )
     const expectSame = (payload: Buffer, actual: Uint8Array) => {
       // `toEqual` on a megabyte takes its time, and its report longer.
       expect(payload.equals(actual), `${actual.length} bytes, ${payload.length} sent`).toBe(true)
@@ -99,7 +111,11 @@ onEveryTarget((target) => {
 
       test('comes back with its value, where it is JSON, with payload=json', async () => {
         const { payload, published } = sentAs(name)
-        const { messages } = await target.bridge.page(stream.name, { start: `seq:${published.seq}`, limit: 1, payload: 'json' })
+        const { messages } = await target.bridge.page(stream.name, {
+          start: `seq:${published.seq}`,
+          limit: 1,
+          payload: 'json',
+        })
 
         expectMessage(name, at(messages, 0))
         const { json } = at(messages, 0)
@@ -131,7 +147,9 @@ onEveryTarget((target) => {
     })
 
     test('all come back as server-sent events, each on one line', async () => {
-      const events = await openEvents(target.bridge, `${stream.path}/messages`, { query: { start: 'beginning' } })
+      const events = await openEvents(target.bridge, `${stream.path}/messages`, {
+        query: { start: 'beginning' },
+      })
 
       const messages = await events.take<Message>('message', cases.length)
       events.close()
@@ -139,7 +157,8 @@ onEveryTarget((target) => {
       cases.forEach(([name], index) => {
         expectMessage(name, at(messages, index))
       })
-      for (const { event, data } of events.events) expect([event, /[\r\n]/.test(data)]).toEqual([event, false])
+      for (const { event, data } of events.events)
+        expect([event, /[\r\n]/.test(data)]).toEqual([event, false])
     })
 
     test('all come back from a pull', async () => {

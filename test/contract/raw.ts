@@ -34,14 +34,20 @@ export async function openRaw(url: string, request: RawRequest): Promise<RawConn
   const body = Buffer.from(request.body ?? '')
   const headers = { Host: host, ...CREDENTIAL, 'Content-Length': String(body.length), ...request.headers }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.write(Buffer.concat([Buffer.from(`${request.method} ${request.target} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1'), body]))
+  socket.write(
+    Buffer.concat([
+      Buffer.from(`${request.method} ${request.target} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1'),
+      body,
+    ]),
+  )
 
   let taken = Buffer.alloc(0)
   const take = async (bytes: number) => {
     while (taken.length < bytes) {
       const chunk = socket.read() as Buffer | null
       if (chunk) taken = Buffer.concat([taken, chunk])
-      else if (socket.readableEnded || socket.destroyed) throw new Error(`The connection ended after ${taken.length} bytes`)
+      else if (socket.readableEnded || socket.destroyed)
+        throw new Error(`The connection ended after ${taken.length} bytes`)
       else await Promise.race([once(socket, 'readable'), once(socket, 'close')])
     }
     return taken

@@ -55,7 +55,10 @@ const STARTS: readonly (readonly [string[], Record<string, number[]>])[] = [
   ],
   [['*'], { beginning: range(1, 12), last_per_subject: [10, 11, 12], 'tail:4': range(9, 12) }],
   [['b', '>'], { beginning: range(1, 12), last: [12] }],
-  [['nothing'], { beginning: [], new: [], last: [], last_per_subject: [], 'seq:5': [], 'time:5': [], 'tail:3': [] }],
+  [
+    ['nothing'],
+    { beginning: [], new: [], last: [], last_per_subject: [], 'seq:5': [], 'time:5': [], 'tail:3': [] },
+  ],
 ]
 const EVERY_START = STARTS.flatMap(([filter, starts]) =>
   Object.entries(starts).map(([start, expected]) => [start, filter, expected] as const),
@@ -69,10 +72,14 @@ async function fill(target: Target, stream: TestStream, from = 1, count = COUNT)
 
 onEveryTarget((target) => {
   const page = (stream: TestStream, query: Query = {}) => target.bridge.page(stream.name, query)
-  const read = (stream: TestStream, query: Query) => target.bridge.send<Page>(`GET ${stream.path}/messages`, { query })
+  const read = (stream: TestStream, query: Query) =>
+    target.bridge.send<Page>(`GET ${stream.path}/messages`, { query })
 
   /** Follows the cursor until there is nothing more. */
-  const follow = async (stream: TestStream, query: Query): Promise<{ messages: Message[]; cursor: string }> => {
+  const follow = async (
+    stream: TestStream,
+    query: Query,
+  ): Promise<{ messages: Message[]; cursor: string }> => {
     const messages: Message[] = []
     let next = query
     for (;;) {
@@ -125,7 +132,9 @@ onEveryTarget((target) => {
     test.each(['*/*', 'application/json', 'application/*', 'application/json, text/plain;q=0.5'])(
       '200 with a page under Accept: %s',
       async (accept) => {
-        const { headers } = await target.bridge.send(`GET ${stream.path}/messages`, { headers: { Accept: accept } })
+        const { headers } = await target.bridge.send(`GET ${stream.path}/messages`, {
+          headers: { Accept: accept },
+        })
 
         expect(headers.get('Content-Type')).toMatch(/^application\/json/)
       },
@@ -138,13 +147,16 @@ onEveryTarget((target) => {
       expect(up_to_date).toBe(true)
     })
 
-    test.each(EVERY_START)('every message once by following pages of 2 from start=%s with the filter %j', async (...args) => {
-      const [start, filter, expected] = args
+    test.each(EVERY_START)(
+      'every message once by following pages of 2 from start=%s with the filter %j',
+      async (...args) => {
+        const [start, filter, expected] = args
 
-      const { messages } = await follow(stream, { ...toQuery(start, filter), limit: 2 })
+        const { messages } = await follow(stream, { ...toQuery(start, filter), limit: 2 })
 
-      expect(seqs(messages)).toEqual(expected)
-    })
+        expect(seqs(messages)).toEqual(expected)
+      },
+    )
 
     test('what is published later, and nothing else, from the cursor of every start', async () => {
       const growing = await target.makeStream()
@@ -152,7 +164,12 @@ onEveryTarget((target) => {
       const ends = []
       for (const [start, filter] of EVERY_START.filter(([form]) => form !== 'time:5')) {
         const query = { subject: filter.map((tail) => growing.subject(tail)) }
-        ends.push({ start, filter, query, cursor: (await follow(growing, { ...query, start, limit: 5 })).cursor })
+        ends.push({
+          start,
+          filter,
+          query,
+          cursor: (await follow(growing, { ...query, start, limit: 5 })).cursor,
+        })
       }
       await fill(target, growing, 13, 3)
 
@@ -186,7 +203,8 @@ onEveryTarget((target) => {
 
     test('200 with no more payload than max_bytes, but always one message', async () => {
       const heavy = await target.makeStream()
-      for (const letter of ['a', 'b', 'c', 'd']) await target.bridge.publish(heavy.subject('a'), letter.repeat(1_000))
+      for (const letter of ['a', 'b', 'c', 'd'])
+        await target.bridge.publish(heavy.subject('a'), letter.repeat(1_000))
 
       const { messages, up_to_date } = await page(heavy, { max_bytes: 2_500 })
       expect(messages.length).toBeOneOf([1, 2])
@@ -215,7 +233,11 @@ onEveryTarget((target) => {
         const { cursor } = await target.bridge.publish(waited.subject('a'))
         const position = from === 'cursor' ? { cursor } : { start: 'new' }
         const begun = performance.now()
-        const waiting = page(waited, { ...position, wait_ms: LONG_WAIT_MS, subject: waited.subject('wanted') })
+        const waiting = page(waited, {
+          ...position,
+          wait_ms: LONG_WAIT_MS,
+          subject: waited.subject('wanted'),
+        })
         // Round trips, so that it waits indeed when the message comes.
         for (const n of range(1, 20)) await target.bridge.publish(waited.subject('other'), `${n}`)
         await target.bridge.publish(waited.subject('wanted'), 'yes')
@@ -229,7 +251,9 @@ onEveryTarget((target) => {
       test('200 at once when there are messages already', async () => {
         const begun = performance.now()
 
-        expect(seqs((await page(stream, { start: 'seq:11', wait_ms: LONG_WAIT_MS })).messages)).toEqual([11, 12])
+        expect(seqs((await page(stream, { start: 'seq:11', wait_ms: LONG_WAIT_MS })).messages)).toEqual([
+          11, 12,
+        ])
         expect(performance.now() - begun).toBeLessThan(SOON_MS)
       })
 
@@ -267,15 +291,35 @@ onEveryTarget((target) => {
       ['wait_ms', ['-1', '60001', 'x', '1.5']],
       ['on_gap', ['maybe', '', 'SKIP']],
       ['payload', ['xml', '']],
-      ['start', ['', 'end', 'seq:', 'seq:0', 'seq:-1', 'seq:x', 'seq:1.5', 'time:', 'time:yesterday', 'time:2026-13-01T00:00:00Z']],
+      [
+        'start',
+        [
+          '',
+          'end',
+          'seq:',
+          'seq:0',
+          'seq:-1',
+          'seq:x',
+          'seq:1.5',
+          'time:',
+          'time:yesterday',
+          'time:2026-13-01T00:00:00Z',
+        ],
+      ],
       ['start', ['tail:', 'tail:0', 'tail:-3', 'tail:x', 'Beginning', 'seq:1 ', 'seq:99999999999999999999']],
       ['subject', ['', 'a b', 'a..b', '.a', 'a.', 'a.>.b', '>.a', 'a\0', 'a\r\nb', 'a\u00a0b']],
     ])('400 naming %s when it is one of %j', async (name, values) => {
       for (const value of values) {
         const answer = await read(stream, { [name]: value })
         // The field of a repeatable parameter may say which of its values.
-        const [first] = ((answer.body as unknown as { errors?: { field: string }[] }).errors ?? []).map(({ field }) => field)
-        expect({ value, status: answer.status, field: first?.replace(/\.\d+$/, '') }).toEqual({ value, status: 400, field: name })
+        const [first] = ((answer.body as unknown as { errors?: { field: string }[] }).errors ?? []).map(
+          ({ field }) => field,
+        )
+        expect({ value, status: answer.status, field: first?.replace(/\.\d+$/, '') }).toEqual({
+          value,
+          status: 400,
+          field: name,
+        })
       }
     })
 
@@ -291,19 +335,29 @@ onEveryTarget((target) => {
     test('404 stream_not_found when the stream does not exist', async () => {
       const answer = await target.bridge.send(`GET /v1/streams/no-${stream.name}/messages`)
 
-      expect(answer).toMatchObject(problem(404, 'stream_not_found', { retryable: false, side_effects: 'none' }))
+      expect(answer).toMatchObject(
+        problem(404, 'stream_not_found', { retryable: false, side_effects: 'none' }),
+      )
     })
 
-    test.each(['a.b', 'a b', 'a*', '>', 'a\0', 'ä\u00a0', 'x'.repeat(300)])('400 naming stream when it is %j', async (name) => {
-      const answer = await target.bridge.send(`GET /v1/streams/${encodeURIComponent(name)}/messages`)
+    test.each(['a.b', 'a b', 'a*', '>', 'a\0', 'ä\u00a0', 'x'.repeat(300)])(
+      '400 naming stream when it is %j',
+      async (name) => {
+        const answer = await target.bridge.send(`GET /v1/streams/${encodeURIComponent(name)}/messages`)
 
-      expect(answer).toMatchObject(refusal('stream'))
-    })
+        expect(answer).toMatchObject(refusal('stream'))
+      },
+    )
 
-    test.each(['text/html', 'application/xml', 'image/*'])('406 not_acceptable under Accept: %s', async (accept) => {
-      const answer = await target.bridge.send(`GET ${stream.path}/messages`, { headers: { Accept: accept } })
+    test.each(['text/html', 'application/xml', 'image/*'])(
+      '406 not_acceptable under Accept: %s',
+      async (accept) => {
+        const answer = await target.bridge.send(`GET ${stream.path}/messages`, {
+          headers: { Accept: accept },
+        })
 
-      expect(answer).toMatchObject(problem(406, 'not_acceptable'))
-    })
+        expect(answer).toMatchObject(problem(406, 'not_acceptable'))
+      },
+    )
   })
 })

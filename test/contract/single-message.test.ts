@@ -1,6 +1,6 @@
 /** Owns the contract of single messages: by sequence, the last of a subject, and their deletion. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Call, type Message } from './client.ts'
+import type { Call, Message } from './client.ts'
 import { problem, refusal, seqs } from './expectations.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
@@ -10,8 +10,13 @@ onEveryTarget((target) => {
   let stream: TestStream
   beforeAll(async () => {
     stream = await target.makeStream()
-    await target.bridge.publish(stream.subject('a'), '{"id":1}', { 'Content-Type': 'application/json', 'NatsH-Kind': 'x' })
-    await target.bridge.publish(stream.subject('b'), '<p>second</p>', { 'Content-Type': 'text/html; charset=utf-8' })
+    await target.bridge.publish(stream.subject('a'), '{"id":1}', {
+      'Content-Type': 'application/json',
+      'NatsH-Kind': 'x',
+    })
+    await target.bridge.publish(stream.subject('b'), '<p>second</p>', {
+      'Content-Type': 'text/html; charset=utf-8',
+    })
     await target.bridge.publish(stream.subject('a'), Buffer.from([0xff, 0x00]))
   })
   const get = (tail: string, call: Call = { headers: JSON_TYPE }) =>
@@ -67,7 +72,9 @@ onEveryTarget((target) => {
       await target.remakeStream(again)
       await target.bridge.publish(again.subject('a'), 'same')
 
-      const answer = await target.bridge.send(path, { headers: { ...JSON_TYPE, 'If-None-Match': headers.get('ETag') ?? '' } })
+      const answer = await target.bridge.send(path, {
+        headers: { ...JSON_TYPE, 'If-None-Match': headers.get('ETag') ?? '' },
+      })
 
       expect(answer.status).toBe(200)
     })
@@ -77,14 +84,19 @@ onEveryTarget((target) => {
     })
 
     test('404 stream_not_found when the stream does not exist', async () => {
-      const answer = await target.bridge.send('GET /v1/streams/nothing-here/messages/1', { headers: JSON_TYPE })
+      const answer = await target.bridge.send('GET /v1/streams/nothing-here/messages/1', {
+        headers: JSON_TYPE,
+      })
 
       expect(answer).toMatchObject(problem(404, 'stream_not_found'))
     })
 
-    test.each(['0', '-1', '1.5', 'x', '99999999999999999999', '1e3', '%00'])('400 naming seq when it is %s', async (seq) => {
-      expect(await get(seq)).toMatchObject(refusal('seq'))
-    })
+    test.each(['0', '-1', '1.5', 'x', '99999999999999999999', '1e3', '%00'])(
+      '400 naming seq when it is %s',
+      async (seq) => {
+        expect(await get(seq)).toMatchObject(refusal('seq'))
+      },
+    )
 
     test('400 naming payload when it is unknown, and any unknown parameter', async () => {
       expect(await get('1', { query: { payload: 'xml' } })).toMatchObject(refusal('payload'))
@@ -97,13 +109,23 @@ onEveryTarget((target) => {
       ['a', 3],
       ['b', 2],
     ])('200 with the last message of the subject %s', async (tail, seq) => {
-      const { status, body } = await get('last', { query: { subject: stream.subject(tail) }, headers: JSON_TYPE })
+      const { status, body } = await get('last', {
+        query: { subject: stream.subject(tail) },
+        headers: JSON_TYPE,
+      })
 
-      expect({ status, seq: body.seq, subject: body.subject }).toEqual({ status: 200, seq, subject: stream.subject(tail) })
+      expect({ status, seq: body.seq, subject: body.subject }).toEqual({
+        status: 200,
+        seq,
+        subject: stream.subject(tail),
+      })
     })
 
     test('200 with the raw payload and its own type under another Accept', async () => {
-      const { headers, bytes } = await get('last', { query: { subject: stream.subject('b') }, headers: { Accept: 'text/html' } })
+      const { headers, bytes } = await get('last', {
+        query: { subject: stream.subject('b') },
+        headers: { Accept: 'text/html' },
+      })
 
       expect(headers.get('Content-Type')).toBe('text/html; charset=utf-8')
       expect(Buffer.from(bytes).toString()).toBe('<p>second</p>')
@@ -149,13 +171,17 @@ onEveryTarget((target) => {
 
       await target.bridge.ok(`DELETE ${path}`)
 
-      expect(await target.bridge.send(`GET ${path}`, { headers: JSON_TYPE })).toMatchObject(problem(404, 'message_not_found'))
+      expect(await target.bridge.send(`GET ${path}`, { headers: JSON_TYPE })).toMatchObject(
+        problem(404, 'message_not_found'),
+      )
       expect(seqs((await target.bridge.page(orders.name)).messages)).toEqual([1, 3])
       expect(await target.bridge.send(`DELETE ${path}`)).toMatchObject(problem(404, 'message_not_found'))
     })
 
     test('404 message_not_found when the sequence is not there yet', async () => {
-      expect(await target.bridge.send(`DELETE ${stream.path}/messages/99`)).toMatchObject(problem(404, 'message_not_found'))
+      expect(await target.bridge.send(`DELETE ${stream.path}/messages/99`)).toMatchObject(
+        problem(404, 'message_not_found'),
+      )
     })
 
     test('404 stream_not_found when the stream does not exist', async () => {
@@ -172,7 +198,9 @@ onEveryTarget((target) => {
       const fixed = await target.makeStream({ deny_delete: true })
       await target.bridge.publish(fixed.subject('a'))
 
-      expect(await target.bridge.send(`DELETE ${fixed.path}/messages/1`)).toMatchObject(problem(422, 'refused_by_jetstream'))
+      expect(await target.bridge.send(`DELETE ${fixed.path}/messages/1`)).toMatchObject(
+        problem(422, 'refused_by_jetstream'),
+      )
       expect((await target.bridge.page(fixed.name)).messages).toHaveLength(1)
     })
   })

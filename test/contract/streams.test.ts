@@ -14,7 +14,8 @@ onEveryTarget((target) => {
   const create = (json: unknown) => target.bridge.send<StreamBody>('POST /v1/streams', { json })
   const get = (stream: TestStream) => target.bridge.ok<StreamBody>(`GET ${stream.path}`)
   const fill = async (stream: TestStream, count: number) => {
-    for (const n of range(1, count)) await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
+    for (const n of range(1, count))
+      await target.bridge.publish(stream.subject(n % 2 ? 'odd' : 'even'), `m${n}`)
   }
   /** Every duration of a stream that all servers have, in milliseconds. */
   const DURATIONS = {
@@ -28,11 +29,22 @@ onEveryTarget((target) => {
       const stream = await target.makeStream()
       await target.bridge.ok(`DELETE ${stream.path}`)
 
-      const answer = await create({ name: stream.name, subjects: [stream.subject('>')], storage: 'memory', max_msgs: 5 })
+      const answer = await create({
+        name: stream.name,
+        subjects: [stream.subject('>')],
+        storage: 'memory',
+        max_msgs: 5,
+      })
 
       expect(answer.status).toBe(201)
       expect(answer.body).toMatchObject({
-        config: { name: stream.name, subjects: [stream.subject('>')], storage: 'memory', retention: 'limits', max_msgs: 5 },
+        config: {
+          name: stream.name,
+          subjects: [stream.subject('>')],
+          storage: 'memory',
+          retention: 'limits',
+          max_msgs: 5,
+        },
         created: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
         state: { messages: 0, bytes: 0, last_seq: 0, num_subjects: 0, num_deleted: 0, consumer_count: 0 },
       })
@@ -65,7 +77,12 @@ onEveryTarget((target) => {
     test('409 stream_exists, and the stream as it was, when it exists with another configuration', async () => {
       const stream = await target.makeStream({ max_msgs: 5 })
 
-      const answer = await create({ name: stream.name, subjects: [stream.subject('>')], storage: 'memory', max_msgs: 6 })
+      const answer = await create({
+        name: stream.name,
+        subjects: [stream.subject('>')],
+        storage: 'memory',
+        max_msgs: 6,
+      })
 
       expect(answer).toMatchObject(problem(409, 'stream_exists', { retryable: false, side_effects: 'none' }))
       expect((await get(stream)).config).toMatchObject({ max_msgs: 5 })
@@ -74,7 +91,11 @@ onEveryTarget((target) => {
     test('a refusal without side effects when its subjects are those of another', async () => {
       const stream = await target.makeStream()
 
-      const answer = await create({ name: `${stream.name}-2`, subjects: [stream.subject('a')], storage: 'memory' })
+      const answer = await create({
+        name: `${stream.name}-2`,
+        subjects: [stream.subject('a')],
+        storage: 'memory',
+      })
 
       expect(answer.status).toBeOneOf([409, 422])
       expect(answer.body).toMatchObject({ side_effects: 'none', retryable: false })
@@ -125,11 +146,15 @@ onEveryTarget((target) => {
     })
 
     test('404 stream_not_found when it does not exist', async () => {
-      expect(await target.bridge.send('GET /v1/streams/nothing-here')).toMatchObject(problem(404, 'stream_not_found'))
+      expect(await target.bridge.send('GET /v1/streams/nothing-here')).toMatchObject(
+        problem(404, 'stream_not_found'),
+      )
     })
 
     test('400 naming an unknown query parameter', async () => {
-      expect(await target.bridge.send('GET /v1/streams/x', { query: { deep: 1 } })).toMatchObject(refusal('deep'))
+      expect(await target.bridge.send('GET /v1/streams/x', { query: { deep: 1 } })).toMatchObject(
+        refusal('deep'),
+      )
     })
   })
 
@@ -146,7 +171,10 @@ onEveryTarget((target) => {
       const { status, body } = await update(stream, { description: 'new', max_age_ms: 60_000 })
 
       expect(status).toBe(200)
-      expect(body).toMatchObject({ config: { description: 'new', max_age_ms: 60_000 }, state: { messages: 2 } })
+      expect(body).toMatchObject({
+        config: { description: 'new', max_age_ms: 60_000 },
+        state: { messages: 2 },
+      })
       expect((await get(stream)).config).toMatchObject({ description: 'new', max_age_ms: 60_000 })
     })
 
@@ -174,12 +202,15 @@ onEveryTarget((target) => {
       await target.bridge.ok(`DELETE ${stream.path}`)
 
       expect(await target.bridge.send(`GET ${stream.path}`)).toMatchObject(problem(404, 'stream_not_found'))
-      expect(await target.bridge.send(`DELETE ${stream.path}`)).toMatchObject(problem(404, 'stream_not_found'))
+      expect(await target.bridge.send(`DELETE ${stream.path}`)).toMatchObject(
+        problem(404, 'stream_not_found'),
+      )
     })
   })
 
   describe('listStreams', () => {
-    const list = (query: Record<string, number> = {}) => target.bridge.ok<StreamList>('GET /v1/streams', { query })
+    const list = (query: Record<string, number> = {}) =>
+      target.bridge.ok<StreamList>('GET /v1/streams', { query })
 
     test('200 with every stream once by following next_offset', async () => {
       const made = [await target.makeStream(), await target.makeStream(), await target.makeStream()]
@@ -210,11 +241,15 @@ onEveryTarget((target) => {
     })
 
     test.each(['-1', 'x', '1.5', ''])('400 naming offset when it is "%s"', async (offset) => {
-      expect(await target.bridge.send('GET /v1/streams', { query: { offset } })).toMatchObject(refusal('offset'))
+      expect(await target.bridge.send('GET /v1/streams', { query: { offset } })).toMatchObject(
+        refusal('offset'),
+      )
     })
 
     test('400 naming an unknown query parameter', async () => {
-      expect(await target.bridge.send('GET /v1/streams', { query: { limit: 1 } })).toMatchObject(refusal('limit'))
+      expect(await target.bridge.send('GET /v1/streams', { query: { limit: 1 } })).toMatchObject(
+        refusal('limit'),
+      )
     })
   })
 
@@ -280,7 +315,10 @@ onEveryTarget((target) => {
 
   describe('listSubjects', () => {
     const subjects = (stream: TestStream, query = {}) =>
-      target.bridge.ok<{ subjects: Record<string, number>; next_offset: number | null }>(`GET ${stream.path}/subjects`, { query })
+      target.bridge.ok<{ subjects: Record<string, number>; next_offset: number | null }>(
+        `GET ${stream.path}/subjects`,
+        { query },
+      )
 
     test('200 with every subject and its count', async () => {
       const stream = await target.makeStream()
@@ -300,7 +338,9 @@ onEveryTarget((target) => {
         [stream.subject('eu.1')]: 2,
         [stream.subject('eu.2')]: 1,
       })
-      expect((await subjects(stream, { subject: stream.subject('us.1') })).subjects).toEqual({ [stream.subject('us.1')]: 1 })
+      expect((await subjects(stream, { subject: stream.subject('us.1') })).subjects).toEqual({
+        [stream.subject('us.1')]: 1,
+      })
     })
 
     test('200 with none when there is none', async () => {
@@ -311,7 +351,9 @@ onEveryTarget((target) => {
     })
 
     test('404 stream_not_found when the stream does not exist', async () => {
-      expect(await target.bridge.send('GET /v1/streams/nothing-here/subjects')).toMatchObject(problem(404, 'stream_not_found'))
+      expect(await target.bridge.send('GET /v1/streams/nothing-here/subjects')).toMatchObject(
+        problem(404, 'stream_not_found'),
+      )
     })
 
     test('400 naming subject when it is none', async () => {

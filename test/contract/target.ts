@@ -109,7 +109,9 @@ function prepare(place: Place): Target {
     return part
   }
   const create = (name: string, config: Readonly<Record<string, unknown>>) =>
-    started(bridge).ok('POST /v1/streams', { json: { name, subjects: [`${name}.>`], storage: 'memory', ...config } })
+    started(bridge).ok('POST /v1/streams', {
+      json: { name, subjects: [`${name}.>`], storage: 'memory', ...config },
+    })
 
   beforeAll(async () => {
     running = await place.start()

@@ -12,7 +12,7 @@ import { detached, fromConsumer } from './messages.ts'
 import { streamInfo } from './streams.ts'
 
 const HEARTBEAT = 100
-const HEARTBEAT_MS = 5_000
+const HEARTBEAT_MS = 1_500
 const SILENT_HALF_BEATS = 5
 const INACTIVE_MS = 30_000
 const RETRY_MS = 500

@@ -1,0 +1,90 @@
+/** Holds the layering: imports point down, make no circle, and each library has its one place. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const SRC = join(import.meta.dirname, '..', 'src')
+
+/** What stands below what: a file imports from its own layer's row or from further down. */
+const LEFT = ['app.ts', 'router.ts', 'read-body.ts', 'deliveries.ts', 'middleware/', 'routes/']
+const RIGHT = ['hosts/', 'live/', 'adapters/']
+const TOP = ['worker.ts', 'node.ts', 'bridge.ts']
+const BOTTOM = ['jetstream.ts', 'context.ts', 'schemas/', 'tokens/', 'errors.ts', 'settings.ts', 'pieces.ts']
+
+interface Import {
+  readonly file: string
+  readonly target: string
+  readonly typeOnly: boolean
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+
+/** Every import in the sources: relative ones as paths below src, the others by package name. */
+const imports: Import[] = files.flatMap((file) => {
+  const text = readFileSync(join(SRC, file), 'utf8')
+  const found = text.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?\sfrom\s+'([^']+)'/gms)
+  return [...found].map(([, type, from = '']) => ({
+    file,
+    target: from.startsWith('.') ? relative(SRC, join(SRC, dirname(file), from)) : from,
+    typeOnly: type !== undefined,
+  }))
+})
+
+const isIn = (layer: readonly string[], path: string) =>
+  layer.some((part) => (part.endsWith('/') ? path.startsWith(part) : path === part))
+const offenders = (wrong: (one: Import) => boolean) =>
+  imports.filter(wrong).map(({ file, target }) => `${file} imports ${target}`)
+
+describe('the layers of src', () => {
+  it('have a place for every file', () => {
+    const all = [...LEFT, ...RIGHT, ...TOP, ...BOTTOM]
+    expect(files.filter((file) => !isIn(all, file))).toEqual([])
+    expect(imports.length).toBeGreaterThan(100)
+  })
+
+  it('left and right never import each other', () => {
+    expect(offenders(({ file, target }) => isIn(LEFT, file) && isIn(RIGHT, target))).toEqual([])
+    expect(offenders(({ file, target }) => isIn(RIGHT, file) && isIn(LEFT, target))).toEqual([])
+  })
+
+  it('the bottom imports nothing above it', () => {
+    expect(offenders(({ file, target }) => isIn(BOTTOM, file) && isIn([...LEFT, ...RIGHT, ...TOP], target))).toEqual([])
+  })
+
+  it('nothing imports an entry', () => {
+    expect(offenders(({ target }) => target === 'worker.ts' || target === 'node.ts')).toEqual([])
+  })
+
+  it('nats.ws is imported in adapters/nats alone', () => {
+    expect(offenders(({ file, target }) => target.startsWith('nats') && !file.startsWith('adapters/nats/'))).toEqual([])
+  })
+
+  it('live reaches NATS by the port alone', () => {
+    expect(offenders(({ file, target }) => file.startsWith('live/') && target.startsWith('adapters/'))).toEqual([])
+  })
+
+  it('hono stays on the left', () => {
+    const isHono = (target: string) => target === 'hono' || target.startsWith('hono/')
+    expect(offenders(({ file, target }) => isHono(target) && !isIn([...LEFT, ...TOP], file))).toEqual([])
+  })
+
+  it('make no circle', () => {
+    const next = new Map(files.map((file) => [file, new Set<string>()]))
+    for (const { file, target, typeOnly } of imports) if (!typeOnly && next.has(target)) next.get(file)?.add(target)
+    const settled = new Set<string>()
+    const circles: string[] = []
+    const walk = (file: string, path: readonly string[]) => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' → '))
+      if (path.includes(file) || settled.has(file)) return
+      for (const target of next.get(file) ?? []) walk(target, [...path, file])
+      settled.add(file)
+    }
+    for (const file of files) walk(file, [])
+    expect(circles).toEqual([])
+  })
+
+  it('the port is types alone', () => {
+    const text = readFileSync(join(SRC, 'jetstream.ts'), 'utf8')
+    expect(text.match(/^(export )?(const|let|function|class|enum)\b/gm)).toBeNull()
+  })
+})
