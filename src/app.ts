@@ -72,6 +72,8 @@ export function createApp(dependencies: Dependencies) {
 
 /** The only place that writes a failure to a client or a log. */
 function answerProblem(c: Context<AppEnv>, thrown: unknown): Response {
+  // The client has left: nobody reads this.
+  if (c.req.raw.signal.aborted) return c.body(null)
   const failure = thrown instanceof HTTPException ? fromHono(thrown) : thrown
   const problem = toProblem(failure, c.var.requestId)
   if (problem.status >= 500) logFailure(c, problem, failure)

@@ -1,5 +1,6 @@
 /** Owns the types of what a request carries on its way through the app. */
 import type { JetStream, NatsCredential, StreamReader } from './jetstream.ts'
+import type { Presence } from './presence.ts'
 import type { Settings } from './settings.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'
@@ -28,8 +29,7 @@ export interface Dependencies {
   readonly tickets: Tickets
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
-  /** Whether a client that leaves aborts the request's signal before anything is written to it. */
-  readonly noticesDisconnects: boolean
+  readonly presence: Presence
   now(): number
   log(entry: Readonly<Record<string, unknown>>): void
 }

@@ -50,11 +50,13 @@ export default {
   },
 }
 
+/** The paths of which the isolate can answer none by itself. */
+const NEEDS_HOST = /^\/(v1|readyz)(\/|$)/
+
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
 function hostName(request: Request, dependencies: Dependencies): string | undefined {
   const { pathname } = new URL(request.url)
-  if (request.method === 'OPTIONS' || !(pathname.startsWith('/v1/') || pathname === '/readyz'))
-    return undefined
+  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(pathname)) return undefined
   try {
     const { tenant } = identify(request, dependencies)
     return `${tenant}/${Math.floor(Math.random() * dependencies.settings.CONNECTION_SHARDS)}`

@@ -9,7 +9,16 @@ const SRC = join(import.meta.dirname, '..', 'src')
 const LEFT = ['app.ts', 'router.ts', 'read-body.ts', 'deliveries.ts', 'middleware/', 'routes/']
 const RIGHT = ['hosts/', 'live/', 'adapters/']
 const TOP = ['worker.ts', 'node.ts', 'bridge.ts']
-const BOTTOM = ['jetstream.ts', 'context.ts', 'schemas/', 'tokens/', 'errors.ts', 'settings.ts', 'pieces.ts']
+const BOTTOM = [
+  'jetstream.ts',
+  'context.ts',
+  'schemas/',
+  'tokens/',
+  'errors.ts',
+  'settings.ts',
+  'pieces.ts',
+  'presence.ts',
+]
 
 interface Import {
   readonly file: string
@@ -48,7 +57,9 @@ describe('the layers of src', () => {
   })
 
   it('the bottom imports nothing above it', () => {
-    expect(offenders(({ file, target }) => isIn(BOTTOM, file) && isIn([...LEFT, ...RIGHT, ...TOP], target))).toEqual([])
+    expect(
+      offenders(({ file, target }) => isIn(BOTTOM, file) && isIn([...LEFT, ...RIGHT, ...TOP], target)),
+    ).toEqual([])
   })
 
   it('nothing imports an entry', () => {
@@ -56,11 +67,15 @@ describe('the layers of src', () => {
   })
 
   it('nats.ws is imported in adapters/nats alone', () => {
-    expect(offenders(({ file, target }) => target.startsWith('nats') && !file.startsWith('adapters/nats/'))).toEqual([])
+    expect(
+      offenders(({ file, target }) => target.startsWith('nats') && !file.startsWith('adapters/nats/')),
+    ).toEqual([])
   })
 
   it('live reaches NATS by the port alone', () => {
-    expect(offenders(({ file, target }) => file.startsWith('live/') && target.startsWith('adapters/'))).toEqual([])
+    expect(
+      offenders(({ file, target }) => file.startsWith('live/') && target.startsWith('adapters/')),
+    ).toEqual([])
   })
 
   it('hono stays on the left', () => {
@@ -70,7 +85,8 @@ describe('the layers of src', () => {
 
   it('make no circle', () => {
     const next = new Map(files.map((file) => [file, new Set<string>()]))
-    for (const { file, target, typeOnly } of imports) if (!typeOnly && next.has(target)) next.get(file)?.add(target)
+    for (const { file, target, typeOnly } of imports)
+      if (!typeOnly && next.has(target)) next.get(file)?.add(target)
     const settled = new Set<string>()
     const circles: string[] = []
     const walk = (file: string, path: readonly string[]) => {

@@ -87,23 +87,46 @@ function holeBefore(nextSeq: number, firstSeq: number, lastSeq: number): Gap | u
 async function readOn(reading: Reading, start: Position): Promise<Page> {
   const { request, info } = reading
   const messages: StoredMessage[] = []
-  let bytes = 0
   let position = start
-  while (messages.length < request.limit && bytes < request.maxBytes) {
+  let bytesLeft = request.maxBytes
+  while (messages.length < request.limit && bytesLeft > 0) {
     const nextSeq = position.seq + 1
-    const step = await readStep(reading, nextSeq, request.limit - messages.length, request.maxBytes - bytes)
+    const step = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
     const hole = await holeInStep(reading, nextSeq, step)
     if (hole && messages.length > 0) break
     if (hole) return { ...(await readOn(reading, behind(reading, hole))), gap: hole }
-    messages.push(...step.messages)
-    bytes += step.messages.reduce((sum, message) => sum + sizeOf(message), 0)
-    position = step.atEnd ? endOf(info, step, position) : positionAt(info, step)
-    if (step.atEnd) return { messages, position, upToDate: true }
+    const fitting = countFitting(step.messages, bytesLeft, messages.length === 0)
+    messages.push(...step.messages.slice(0, fitting))
+    if (fitting < step.messages.length)
+      return { messages, position: positionOf(info, messages, position), upToDate: false }
+    if (step.atEnd) return { messages, position: endOf(info, step, position), upToDate: true }
+    bytesLeft -= payloadBytes(step.messages)
+    position = positionAt(info, step)
   }
   return { messages, position, upToDate: false }
 }
 
-const sizeOf = ({ payload, subject }: StoredMessage) => payload.length + subject.length
+const payloadBytes = (messages: readonly StoredMessage[]) =>
+  messages.reduce((sum, { payload }) => sum + payload.length, 0)
+
+/** How many of the first messages fit, one at least where there is none yet: JetStream stops with the one that does not. */
+function countFitting(messages: readonly StoredMessage[], maxBytes: number, oneAtLeast: boolean): number {
+  let bytes = 0
+  const tooMany = messages.findIndex(({ payload }, index) => {
+    bytes += payload.length
+    return bytes > maxBytes && (index > 0 || !oneAtLeast)
+  })
+  return tooMany === -1 ? messages.length : tooMany
+}
+
+function positionOf(
+  { created }: StreamInfo,
+  messages: readonly StoredMessage[],
+  otherwise: Position,
+): Position {
+  const last = messages.at(-1)
+  return last ? { created, seq: last.seq, time: last.time } : otherwise
+}
 
 /** Messages that match, and up to where all of them were seen. */
 interface Step {

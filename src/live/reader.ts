@@ -1,5 +1,5 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
-import type { JetStream, Page, PageRequest, StreamReader } from '../jetstream.ts'
+import type { JetStream, Page, PageRequest, Position, StreamReader } from '../jetstream.ts'
 import { streamPieces } from '../pieces.ts'
 import { digestMessage } from '../tokens/cursor.ts'
 import { createFeeds, type Feeds } from './feed.ts'
@@ -63,15 +63,22 @@ async function waitForPage(
     const next = () => readPage(jetstream, { ...request, from: { position: found.position } })
     const missed = await next()
     if (isAnswer(missed)) return missed
-    while (!until.aborted) {
+    for (;;) {
       const item = await seat.next(PATIENCE_MS, until)
       if (item.kind === 'message' && item.message.seq <= missed.position.seq) continue
       if (item.kind !== 'idle') return await next()
+      if (until.aborted) return { ...missed, position: laterOf(missed.position, item) }
     }
-    return missed
   } finally {
     seat.leave()
   }
+}
+
+/** Past what went by without matching. */
+function laterOf(position: Position, { seq, time }: { seq: number; time: string | undefined }): Position {
+  if (seq <= position.seq) return position
+  const { created } = position
+  return { seq, ...(created === undefined ? {} : { created }), ...(time === undefined ? {} : { time }) }
 }
 
 const isAnswer = (page: Page) => page.messages.length > 0 || page.gap !== undefined

@@ -11,6 +11,9 @@ const MAX_CREDENTIAL_CHARS = 4_096
 /** What asks nothing of JetStream, and so of nobody: the same for every caller. */
 const PUBLIC_PATHS = new Set(['/', '/livez', '/docs', '/openapi.json'])
 
+/** What a ticket may open; anywhere else it is a parameter that nobody knows. */
+const TICKETED_PATH = /^\/v1\/streams\/[^/]+\/(consumers\/[^/]+\/)?messages$/
+
 export function isPublic(path: string): boolean {
   return PUBLIC_PATHS.has(path)
 }
@@ -29,10 +32,13 @@ export function authenticate(dependencies: Dependencies): MiddlewareHandler<AppE
  */
 export function identify(request: Request, { settings, tickets }: Dependencies): Caller {
   const url = new URL(request.url)
-  const token = url.searchParams.get('ticket')
+  const token = TICKETED_PATH.test(url.pathname) ? url.searchParams.get('ticket') : null
   if (token !== null) {
     const ticket = tickets.open(token)
     if (!ticket) throw new BridgeError('ticket_invalid', 'The ticket cannot be read.')
+    // One made with AUTH=none reads by the bridge's own credential, which with AUTH=nats is nobody's.
+    if ((ticket.credential.kind === 'own') !== (settings.AUTH === 'none'))
+      throw new BridgeError('ticket_invalid', 'The ticket is of another kind of bridge.')
     return { credential: ticket.credential, tenant: tenantOf(ticket.credential), ticket }
   }
   const credential = ownCredentialServes(url.pathname, settings.AUTH)

@@ -7,6 +7,7 @@ import { BridgeError, toProblem } from '../errors.ts'
 import type { AckAction, ConsumerInfo } from '../jetstream.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { type Ack, type AckResult, ackResultsSchema, acksSchema } from '../schemas/ack.ts'
+import { json } from '../schemas/examples.ts'
 import { problems } from '../schemas/problem.ts'
 import type { DeliveryClaim } from '../tokens/ack.ts'
 
@@ -21,10 +22,10 @@ const settleDeliveriesRoute = createRoute({
     "longer this client's: its deadline passed, or its consumer is gone.",
   request: {
     query: noQuery,
-    body: { required: true, content: { 'application/json': { schema: acksSchema } } },
+    body: { required: true, content: json(acksSchema, 'acks') },
   },
   responses: {
-    200: { description: 'A result for each.', content: { 'application/json': { schema: ackResultsSchema } } },
+    200: { description: 'A result for each.', content: json(ackResultsSchema, 'ackResults') },
     ...problems('payload_too_large', 'unsupported_media_type', 'ack_token_invalid'),
   },
 })

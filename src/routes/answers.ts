@@ -1,35 +1,50 @@
-/** Owns answers whose content may take long to come. */
+/** Owns answers whose content may take long to come, to clients that may leave meanwhile. */
 import type { Context, TypedResponse } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { type Problem, toProblem } from '../errors.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 
-/** How long an answer waits for its content before it begins, where only a write shows that the client is gone. */
+/** A client that asked so recently is there. */
+const FRESH_MS = 50
+/** How long an answer may wait for its content before it begins, so that it can still be a refusal. */
 const PATIENCE_MS = 400
+/** White space before a JSON text means nothing. */
 const PROBE = ' '
 
 interface WaitingAnswer {
-  /** Waits for the content. Throws when `signal` is aborted, and then has no effect left. */
-  work(signal: AbortSignal): Promise<Pieces>
+  /**
+   * Gets the content, and says so before it begins to wait for it. Throws when `signal` is aborted, and then has no
+   * effect left.
+   */
+  work(signal: AbortSignal, waits: () => void): Promise<Pieces>
   /** The content that tells a failure after the answer has begun. */
   failed(problem: Problem): string
 }
 
 /**
  * Answers JSON that may take long to come. A client that leaves meanwhile aborts the work: where the host does not
- * notice that by itself, the answer begins early and white space probes the connection.
+ * notice that by itself, the answer begins early, white space probes the connection, and so it does right before the
+ * content, which would be lost on a client that is gone.
  */
 export async function answerWhileWaiting(
   c: Context<AppEnv>,
   { work, failed }: WaitingAnswer,
 ): Promise<Response> {
+  const { presence } = c.var.dependencies
   const gone = new AbortController()
-  const working = work(AbortSignal.any([gone.signal, c.req.raw.signal]))
+  let waited = false
+  const working = work(AbortSignal.any([gone.signal, c.req.raw.signal]), () => {
+    waited = true
+  })
   c.header('Content-Type', 'application/json')
-  if (c.var.dependencies.noticesDisconnects || (await settledWithin(working, PATIENCE_MS))) {
+  if (presence.isNoticed || ((await presence.settled(working, FRESH_MS)) && !waited)) {
     return c.body(await streamPieces(await working, gone))
   }
-  const probing = probeUntil(working, gone, (failure) => failed(toProblem(failure, c.var.requestId)))
+  // A failure that comes early enough is still a status.
+  if (await presence.settled(working, PATIENCE_MS)) await working
+  const probing = probeUntil(c, working, gone.signal, (failure) =>
+    failed(toProblem(failure, c.var.requestId)),
+  )
   return c.body(await streamPieces(probing, gone))
 }
 
@@ -37,47 +52,37 @@ export async function answerWhileWaiting(
 export const declared = (response: Response) => response as Response & TypedResponse<never, never, never>
 
 async function* probeUntil(
+  c: Context<AppEnv>,
   working: Promise<Pieces>,
-  gone: AbortController,
+  gone: AbortSignal,
   failed: (failure: unknown) => string,
 ): Pieces {
+  const { presence } = c.var.dependencies
   let begun = false
   try {
     do yield PROBE
-    while (!(await settledWithin(working, PATIENCE_MS)))
+    while (!(await presence.settled(working, PATIENCE_MS)) && !gone.aborted)
+    presence.probeAll()
+    yield PROBE
+    await presence.probed()
+    if (gone.aborted) return
+    const pieces = await working
     begun = true
-    yield* await working
+    yield* pieces
   } catch (failure) {
     yield failed(failure)
   } finally {
-    gone.abort()
     if (!begun) await discard(working)
   }
 }
 
-/** Work that ended although nobody waits for it any more. */
+/** Work whose content nobody waits for any more. */
 async function discard(working: Promise<Pieces>) {
   try {
     const pieces = await working
     await pieces.next()
     await pieces.return()
   } catch {
-    // Aborted, as it should be.
-  }
-}
-
-async function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  const settled = promise.then(
-    () => true,
-    () => true,
-  )
-  try {
-    return await Promise.race([settled, late])
-  } finally {
-    clearTimeout(timer)
+    // It was aborted, or it failed: there is nothing to give back.
   }
 }

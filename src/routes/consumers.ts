@@ -13,12 +13,12 @@ import {
   resetSchema,
 } from '../schemas/consumer.ts'
 import { toJetStream } from '../schemas/durations.ts'
+import { json } from '../schemas/examples.ts'
 import { consumerName, queryInteger, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 
 const tags = ['Consumers']
 const params = z.object({ stream: streamName, consumer: consumerName })
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
 const missing = ['stream_not_found', 'consumer_not_found'] as const
 const badBody = ['payload_too_large', 'unsupported_media_type'] as const
 
@@ -28,7 +28,8 @@ const listConsumersRoute = createRoute({
   operationId: 'listConsumers',
   tags,
   summary: 'List the consumers of a stream',
-  description: 'A page of the consumers, by name.',
+  description:
+    'A page of the consumers, by name, each with its state. Follow `next_offset` to the next page.',
   request: {
     params: z.object({ stream: streamName }),
     query: z.strictObject({
@@ -38,7 +39,7 @@ const listConsumersRoute = createRoute({
     }),
   },
   responses: {
-    200: { description: 'A page.', content: json(consumerListSchema) },
+    200: { description: 'A page.', content: json(consumerListSchema, 'consumerList') },
     ...problems('stream_not_found'),
   },
 })
@@ -50,10 +51,14 @@ const putConsumerRoute = createRoute({
   tags,
   summary: 'Create or update a durable consumer',
   description: 'Whoever pulls from it shares its messages. Where it starts is settled when it is created.',
-  request: { params, query: noQuery, body: { required: false, content: json(consumerConfigSchema) } },
+  request: {
+    params,
+    query: noQuery,
+    body: { required: false, content: json(consumerConfigSchema, 'consumerConfig', 'consumerFromCursor') },
+  },
   responses: {
-    200: { description: 'Updated, or there already.', content: json(consumerSchema) },
-    201: { description: 'Created.', content: json(consumerSchema) },
+    200: { description: 'Updated, or there already.', content: json(consumerSchema, 'consumer') },
+    201: { description: 'Created.', content: json(consumerSchema, 'consumer') },
     ...problems(
       'stream_not_found',
       'consumer_exists',
@@ -72,10 +77,11 @@ const getConsumerRoute = createRoute({
   operationId: 'getConsumer',
   tags,
   summary: 'Get a consumer',
-  description: 'Its configuration and state.',
+  description:
+    'Its configuration, how far it is, and a `cursor` to read on from where everything is settled.',
   request: { params, query: noQuery },
   responses: {
-    200: { description: 'The consumer.', content: json(consumerSchema) },
+    200: { description: 'The consumer.', content: json(consumerSchema, 'consumer') },
     ...problems(...missing),
   },
 })
@@ -98,9 +104,9 @@ const pauseConsumerRoute = createRoute({
   tags,
   summary: 'Pause a consumer',
   description: 'It delivers nothing until then; NATS 2.11.',
-  request: { params, query: noQuery, body: { required: true, content: json(pauseSchema) } },
+  request: { params, query: noQuery, body: { required: true, content: json(pauseSchema, 'pause') } },
   responses: {
-    200: { description: 'The consumer.', content: json(consumerSchema) },
+    200: { description: 'The consumer.', content: json(consumerSchema, 'consumer') },
     ...problems(...missing, ...badBody),
   },
 })
@@ -114,7 +120,7 @@ const resumeConsumerRoute = createRoute({
   description: 'It delivers again at once; NATS 2.11.',
   request: { params, query: noQuery },
   responses: {
-    200: { description: 'The consumer.', content: json(consumerSchema) },
+    200: { description: 'The consumer.', content: json(consumerSchema, 'consumer') },
     ...problems(...missing, ...badBody),
   },
 })
@@ -126,9 +132,9 @@ const resetConsumerRoute = createRoute({
   tags,
   summary: 'Reset a consumer',
   description: 'It delivers again from its ack floor, or from a sequence; NATS 2.14.',
-  request: { params, query: noQuery, body: { required: false, content: json(resetSchema) } },
+  request: { params, query: noQuery, body: { required: false, content: json(resetSchema, 'reset') } },
   responses: {
-    200: { description: 'The consumer.', content: json(consumerSchema) },
+    200: { description: 'The consumer.', content: json(consumerSchema, 'consumer') },
     ...problems(...missing, ...badBody),
   },
 })

@@ -2,8 +2,13 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import document from '../../openapi/openapi.json' with { type: 'json' }
 import { createRouter, noQuery } from '../router.ts'
+import { examplesOf, json } from '../schemas/examples.ts'
 import { problemsOf } from '../schemas/problem.ts'
 import { renderDocumentation } from './docs-page.ts'
+
+const documentSchema = z.looseObject({
+  openapi: z.string().openapi({ description: 'The version of OpenAPI it is written in.' }),
+})
 
 const documentRoute = createRoute({
   method: 'get',
@@ -17,7 +22,7 @@ const documentRoute = createRoute({
   responses: {
     200: {
       description: 'The document.',
-      content: { 'application/json': { schema: z.looseObject({ openapi: z.string() }) } },
+      content: json(documentSchema, 'document'),
     },
     ...problemsOf(['invalid_request', 'internal']),
   },
@@ -33,7 +38,10 @@ const documentationRoute = createRoute({
   security: [],
   request: { query: noQuery },
   responses: {
-    200: { description: 'The page.', content: { 'text/html': { schema: z.string() } } },
+    200: {
+      description: 'The page.',
+      content: { 'text/html': { schema: z.string(), examples: examplesOf('documentation') } },
+    },
     ...problemsOf(['invalid_request', 'internal']),
   },
 })

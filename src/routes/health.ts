@@ -3,6 +3,7 @@ import { createRoute } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { MAX_BATCH, MAX_WAIT_MS } from '../schemas/consumer.ts'
+import { json } from '../schemas/examples.ts'
 import { capabilitiesSchema, healthSchema } from '../schemas/health.ts'
 import { problems, problemsOf } from '../schemas/problem.ts'
 import { MAX_LIMIT } from '../schemas/read.ts'
@@ -15,11 +16,11 @@ const liveRoute = createRoute({
   operationId: 'getLiveness',
   tags,
   summary: 'Is the bridge alive',
-  description: 'Answers without asking NATS.',
+  description: 'Answers without asking NATS: fit for a liveness probe, without a credential.',
   security: [],
   request: { query: noQuery },
   responses: {
-    200: { description: 'Alive.', content: { 'application/json': { schema: healthSchema } } },
+    200: { description: 'Alive.', content: json(healthSchema, 'health') },
     ...problemsOf(['invalid_request', 'internal']),
   },
 })
@@ -30,12 +31,18 @@ const readyRoute = createRoute({
   operationId: 'getReadiness',
   tags,
   summary: 'Is NATS there',
-  description: 'A round trip to NATS and JetStream.',
+  description: 'A round trip to NATS and JetStream: fit for a readiness probe, without a credential.',
   security: [],
   request: { query: noQuery },
   responses: {
-    200: { description: 'Ready.', content: { 'application/json': { schema: healthSchema } } },
-    ...problemsOf(['invalid_request', 'internal', 'jetstream_unavailable', 'jetstream_timeout']),
+    200: { description: 'Ready.', content: json(healthSchema, 'health') },
+    ...problemsOf([
+      'invalid_request',
+      'ticket_invalid',
+      'internal',
+      'jetstream_unavailable',
+      'jetstream_timeout',
+    ]),
   },
 })
 
@@ -50,7 +57,7 @@ const capabilitiesRoute = createRoute({
   responses: {
     200: {
       description: 'The capabilities.',
-      content: { 'application/json': { schema: capabilitiesSchema } },
+      content: json(capabilitiesSchema, 'capabilities'),
     },
     ...problems(),
   },

@@ -5,6 +5,7 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { MessageLookup, StoredMessage } from '../jetstream.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { examplesOf, json } from '../schemas/examples.ts'
 import { encodeMessage, messageSchema, payloadForm } from '../schemas/message.ts'
 import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
@@ -18,13 +19,20 @@ const answers = {
       ETag: z.string().openapi({ description: 'Stays the same as long as the message is there.' }),
     }),
     content: {
-      'application/json': { schema: messageSchema },
-      'application/octet-stream': { schema: { type: 'string', format: 'binary' } as const },
+      ...json(messageSchema, 'message', 'messageBinary'),
+      '*/*': { schema: { type: 'string', format: 'binary' } as const, examples: examplesOf('payload') },
     },
   },
   304: { description: 'Unchanged since the `ETag` in `If-None-Match`.' },
   ...problems('stream_not_found', 'message_not_found'),
 }
+const params = z.object({
+  stream: streamName,
+  seq: queryInteger(1, Number.MAX_SAFE_INTEGER).openapi({
+    description: 'Sequence of the message.',
+    example: 42,
+  }),
+})
 const conditional = z.object({
   'if-none-match': z.string().optional().openapi({ description: 'An `ETag` seen before.' }),
 })
@@ -37,7 +45,7 @@ const getMessageRoute = createRoute({
   summary: 'Get a message by sequence',
   description: 'What a sequence holds never changes, so the answer may be cached privately.',
   request: {
-    params: z.object({ stream: streamName, seq: queryInteger(1, Number.MAX_SAFE_INTEGER) }),
+    params,
     query: z.strictObject({ payload: payloadForm }),
     headers: conditional,
   },
@@ -67,7 +75,7 @@ const deleteMessageRoute = createRoute({
   summary: 'Delete a message',
   description: 'Removes one message. Readers by cursor pass over it without a gap.',
   request: {
-    params: z.object({ stream: streamName, seq: queryInteger(1, Number.MAX_SAFE_INTEGER) }),
+    params,
     query: noQuery,
   },
   responses: { 204: { description: 'Deleted.' }, ...problems('stream_not_found', 'message_not_found') },

@@ -6,6 +6,7 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
 import type { Page, PayloadForm, Position, StoredMessage } from '../jetstream.ts'
 import { createRouter } from '../router.ts'
+import { examplesOf, json } from '../schemas/examples.ts'
 import { encodeMessage } from '../schemas/message.ts'
 import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
@@ -44,14 +45,20 @@ const readMessagesRoute = createRoute({
   },
   responses: {
     200: {
-      description: 'The messages after the cursor.',
+      description: 'The messages after the cursor. Each line, and each event, has the shape given.',
       headers: z.object({
         Link: z.string().optional().openapi({ description: 'The next page, `rel="next"`.' }),
       }),
       content: {
-        'application/json': { schema: pageSchema },
-        'application/x-ndjson': { schema: ndjsonLineSchema },
-        'text/event-stream': { schema: tailEventSchema },
+        ...json(pageSchema, 'page', 'pageEmpty', 'pageWithGap'),
+        'application/x-ndjson': {
+          schema: ndjsonLineSchema,
+          examples: examplesOf('message', 'gapLine', 'endLine', 'errorLine'),
+        },
+        'text/event-stream': {
+          schema: tailEventSchema,
+          examples: examplesOf('messageEvent', 'caughtUpEvent', 'gapEvent', 'errorEvent'),
+        },
       },
     },
     ...problems(
@@ -61,7 +68,6 @@ const readMessagesRoute = createRoute({
       'stream_recreated',
       'stream_not_found',
       'not_acceptable',
-      'ticket_invalid',
     ),
   },
 })

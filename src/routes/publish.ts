@@ -4,6 +4,7 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
 import { readBody } from '../read-body.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { examplesOf, json } from '../schemas/examples.ts'
 import { isReserved, subject } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -14,11 +15,13 @@ import {
   toMessageHeaders,
 } from '../schemas/publish.ts'
 
-const answer = (description: string) => ({
+const answer = (description: string, example: 'published' | 'duplicate') => ({
   description,
   headers: z.object({ Location: z.string().openapi({ description: 'The message.' }) }),
-  content: { 'application/json': { schema: publishedSchema } },
+  content: json(publishedSchema, example),
 })
+
+const payload = { schema: { type: 'string', format: 'binary' }, examples: examplesOf('payload') } as const
 
 const publishMessageRoute = createRoute({
   method: 'post',
@@ -27,21 +30,22 @@ const publishMessageRoute = createRoute({
   tags: ['Publish'],
   summary: 'Publish a message',
   description:
-    'Stores the body as the payload, byte for byte, and answers once JetStream has confirmed it. Any header ' +
-    '`NatsH-Name: v` is stored as `Name: v`. Without an `Idempotency-Key` the bridge never retries a publish.',
+    'Stores the body as the payload, byte for byte, and answers once JetStream has confirmed it. Its `Content-Type`, `ce-*` ' +
+    'and trace headers are stored with it, and any header `NatsH-Name: v` as `Name: v`; other `Nats-*` headers are refused. ' +
+    'Without an `Idempotency-Key` the bridge never retries a publish.',
   request: {
     params: z.object({ subject }),
     query: noQuery,
     headers: publishHeaders,
     body: {
       required: false,
-      description: 'The payload; none is an empty payload.',
-      content: { '*/*': { schema: { type: 'string', format: 'binary' }, example: '{"id":7}' } },
+      description: 'The payload, of any type; none is an empty payload.',
+      content: { 'application/octet-stream': payload, '*/*': payload },
     },
   },
   responses: {
-    201: answer('Stored.'),
-    200: answer('The stream had it already.'),
+    201: answer('Stored.', 'published'),
+    200: answer('The stream had it already.', 'duplicate'),
     ...problems(
       'subject_not_found',
       'precondition_failed',
@@ -106,7 +110,8 @@ async function publishOnce(jetstream: JetStream, message: OutgoingMessage): Prom
     if (!(failure instanceof BridgeError) || failure.code !== 'precondition_failed') throw failure
     const key = message.headers[MSG_ID]?.[0]
     const told = failure.members.current_seq
-    const last = key === undefined && told !== undefined ? undefined : await findLast(jetstream, message.subject)
+    const last =
+      key === undefined && told !== undefined ? undefined : await findLast(jetstream, message.subject)
     if (last && key !== undefined && last.message.headers[MSG_ID]?.[0] === key) {
       return { stream: last.stream, seq: last.message.seq, duplicate: true }
     }

@@ -7,10 +7,11 @@ import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery, PayloadForm } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import { createRouter } from '../router.ts'
-import { pulledSchema, pullSchema } from '../schemas/consumer.ts'
-import { deliverySchema, payloadForm } from '../schemas/message.ts'
+import { consumerEventSchema, pulledSchema, pullSchema } from '../schemas/consumer.ts'
+import { examplesOf, json } from '../schemas/examples.ts'
+import { payloadForm } from '../schemas/message.ts'
 import { consumerName, streamName } from '../schemas/names.ts'
-import { problemSchema, problems } from '../schemas/problem.ts'
+import { problems } from '../schemas/problem.ts'
 import { answerWhileWaiting, declared } from './answers.ts'
 import { pushDeliveries } from './push.ts'
 import { useTicket } from './reading.ts'
@@ -31,23 +32,16 @@ const pullMessagesRoute = createRoute({
   request: {
     params,
     query: z.strictObject({ payload: payloadForm }),
-    body: { required: false, content: { 'application/json': { schema: pullSchema } } },
+    body: { required: false, content: json(pullSchema, 'pull') },
   },
   responses: {
     200: {
       description: 'The messages; none where none came in time.',
-      content: { 'application/json': { schema: pulledSchema } },
+      content: json(pulledSchema, 'pulled', 'pulledNothing'),
     },
     ...problems(...missing, 'payload_too_large', 'unsupported_media_type'),
   },
 })
-
-const deliveryEventSchema = z
-  .union([
-    z.object({ id: z.string(), event: z.literal('message'), data: deliverySchema }).openapi('DeliveryEvent'),
-    z.object({ event: z.literal('error'), data: problemSchema }),
-  ])
-  .openapi('ConsumerEvent')
 
 const pushMessagesRoute = createRoute({
   method: 'get',
@@ -69,8 +63,16 @@ const pushMessagesRoute = createRoute({
     }),
   },
   responses: {
-    200: { description: 'The events.', content: { 'text/event-stream': { schema: deliveryEventSchema } } },
-    ...problems(...missing, 'not_acceptable', 'ticket_invalid', 'cursor_invalid', 'cursor_mismatch'),
+    200: {
+      description: 'Events, of which each has the shape given.',
+      content: {
+        'text/event-stream': {
+          schema: consumerEventSchema,
+          examples: examplesOf('deliveryEvent', 'errorEvent'),
+        },
+      },
+    },
+    ...problems(...missing, 'not_acceptable', 'cursor_invalid', 'cursor_mismatch'),
   },
 })
 
@@ -85,10 +87,13 @@ export const pull = createRouter()
     const form = c.req.valid('query').payload ?? 'text'
 
     const answer = await answerWhileWaiting(c, {
-      async work(signal) {
-        const options = { batch, maxBytes, waitMs: wait_ms, signal }
-        const [info, deliveries] = await pullWithInfo(c, stream, consumer, options)
-        return encodePulled(c, info, deliveries, form)
+      async work(signal, waits) {
+        const pullWithin = (waitMs: number) =>
+          pullWithInfo(c, stream, consumer, { batch, maxBytes, waitMs, signal })
+        const atHand = c.var.dependencies.presence.isNoticed ? undefined : await pullWithin(0)
+        if (atHand && (wait_ms === 0 || atHand[1].length > 0)) return encodePulled(c, ...atHand, form)
+        waits()
+        return encodePulled(c, ...(await pullWithin(wait_ms)), form)
       },
       failed: (problem) => JSON.stringify({ messages: [], num_pending: 0, error: problem }),
     })

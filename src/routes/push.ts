@@ -31,6 +31,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
       const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
       unsent = [...(await jetstream.pull(stream, name, request))]
       if (unsent.length === 0) yield ': \n\n'
+      else yield* probe(c, gone)
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
         yield encodeEvent(c, push, delivery)
         unsent.shift()
@@ -41,6 +42,15 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   } finally {
     await giveBack(jetstream, unsent)
   }
+}
+
+/** After a wait the client may be gone, and the first message would be lost on it. */
+async function* probe(c: Context<AppEnv>, gone: AbortSignal) {
+  const { presence } = c.var.dependencies
+  if (presence.isNoticed) return
+  yield ': \n\n'
+  await presence.probed()
+  gone.throwIfAborted()
 }
 
 function encodeEvent(

@@ -3,6 +3,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { toJetStream } from '../schemas/durations.ts'
+import { json } from '../schemas/examples.ts'
 import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -21,7 +22,6 @@ const params = z.object({ stream: streamName })
 const offset = queryInteger(0, Number.MAX_SAFE_INTEGER)
   .optional()
   .openapi({ description: 'Where the page begins; default 0.' })
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
 
 const listStreamsRoute = createRoute({
   method: 'get',
@@ -29,9 +29,13 @@ const listStreamsRoute = createRoute({
   operationId: 'listStreams',
   tags,
   summary: 'List streams',
-  description: 'A page of the streams, by name.',
+  description:
+    'A page of the streams, by name, each with its configuration and state. Follow `next_offset` to the next page.',
   request: { query: z.strictObject({ offset }) },
-  responses: { 200: { description: 'A page.', content: json(streamListSchema) }, ...problems() },
+  responses: {
+    200: { description: 'A page.', content: json(streamListSchema, 'streamList') },
+    ...problems(),
+  },
 })
 
 const createStreamRoute = createRoute({
@@ -42,12 +46,12 @@ const createStreamRoute = createRoute({
   summary: 'Create a stream',
   description:
     'The same configuration again answers the same stream; another one under the name is `stream_exists`.',
-  request: { query: noQuery, body: { required: true, content: json(streamConfigSchema) } },
+  request: { query: noQuery, body: { required: true, content: json(streamConfigSchema, 'streamConfig') } },
   responses: {
     201: {
       description: 'Created, or there already.',
       headers: z.object({ Location: z.string().openapi({ description: 'The stream.' }) }),
-      content: json(streamSchema),
+      content: json(streamSchema, 'stream'),
     },
     ...problems('stream_exists', 'payload_too_large', 'unsupported_media_type', 'stream_full'),
   },
@@ -62,7 +66,7 @@ const getStreamRoute = createRoute({
   description: 'Its configuration and state, as the leader has them.',
   request: { params, query: noQuery },
   responses: {
-    200: { description: 'The stream.', content: json(streamSchema) },
+    200: { description: 'The stream.', content: json(streamSchema, 'stream') },
     ...problems('stream_not_found'),
   },
 })
@@ -75,10 +79,14 @@ const updateStreamRoute = createRoute({
   summary: 'Create or update a stream',
   description:
     'Replaces the whole configuration: what is absent takes its default. Creates the stream where there is none.',
-  request: { params, query: noQuery, body: { required: true, content: json(streamUpdateSchema) } },
+  request: {
+    params,
+    query: noQuery,
+    body: { required: true, content: json(streamUpdateSchema, 'streamUpdate') },
+  },
   responses: {
-    200: { description: 'Updated.', content: json(streamSchema) },
-    201: { description: 'Created.', content: json(streamSchema) },
+    200: { description: 'Updated.', content: json(streamSchema, 'stream') },
+    201: { description: 'Created.', content: json(streamSchema, 'stream') },
     ...problems('stream_exists', 'payload_too_large', 'unsupported_media_type', 'stream_full'),
   },
 })
@@ -102,9 +110,13 @@ const purgeStreamRoute = createRoute({
   summary: 'Purge a stream',
   description:
     'Removes messages: all, those of some subjects, those before a sequence, or all but the newest.',
-  request: { params, query: noQuery, body: { required: false, content: json(purgeSchema) } },
+  request: {
+    params,
+    query: noQuery,
+    body: { required: false, content: json(purgeSchema, 'purgeAll', 'purgeOlder') },
+  },
   responses: {
-    200: { description: 'How many are gone.', content: json(purgedSchema) },
+    200: { description: 'How many are gone.', content: json(purgedSchema, 'purged') },
     ...problems('stream_not_found', 'payload_too_large', 'unsupported_media_type'),
   },
 })
@@ -124,7 +136,7 @@ const listSubjectsRoute = createRoute({
     }),
   },
   responses: {
-    200: { description: 'A page.', content: json(subjectCountsSchema) },
+    200: { description: 'A page.', content: json(subjectCountsSchema, 'subjectCounts') },
     ...problems('stream_not_found'),
   },
 })

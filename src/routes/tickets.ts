@@ -1,55 +1,16 @@
 /** Owns tickets: how a browser page gets to open an `EventSource`, which cannot send a credential. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
+import { refuse } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
-import { cursorText } from '../schemas/message.ts'
-import { consumerName, MAX_FILTERS, streamName, subjectFilter } from '../schemas/names.ts'
+import { json } from '../schemas/examples.ts'
 import { problems } from '../schemas/problem.ts'
-import { startText } from '../schemas/read.ts'
+import { ticketRequestSchema, ticketSchema } from '../schemas/ticket.ts'
 import { fromMs } from '../schemas/time.ts'
 
 /** How long a ticket opens without a `Last-Event-ID`. */
 const OPEN_MS = 60_000
-
-const ticketRequestSchema = z
-  .strictObject({
-    stream: streamName,
-    subjects: z
-      .array(subjectFilter)
-      .max(MAX_FILTERS)
-      .default([])
-      .openapi({ description: 'Subject filters; none: every message.' }),
-    start: startText.optional(),
-    cursor: cursorText.optional(),
-    consumer: consumerName
-      .optional()
-      .openapi({ description: "Receive this durable consumer's messages instead." }),
-  })
-  .refine((ticket) => ticket.start === undefined || ticket.cursor === undefined, {
-    message: 'must not be given together with start',
-    path: ['cursor'],
-  })
-  .refine(
-    (ticket) =>
-      ticket.consumer === undefined || (!ticket.start && !ticket.cursor && ticket.subjects.length === 0),
-    {
-      message: 'must not be given together with subjects, start or cursor',
-      path: ['consumer'],
-    },
-  )
-  .openapi('TicketRequest')
-
-const ticketSchema = z
-  .object({
-    ticket: z.string(),
-    url: z.url().openapi({ description: 'Ready for `new EventSource(url)`.' }),
-    open_until: z.iso.datetime().openapi({ description: 'Until when it can be opened.' }),
-    valid_until: z.iso
-      .datetime()
-      .openapi({ description: 'Until when it reconnects, with the `Last-Event-ID` it gave out.' }),
-  })
-  .openapi('Ticket')
 
 const createTicketRoute = createRoute({
   method: 'post',
@@ -62,10 +23,10 @@ const createTicketRoute = createRoute({
     'log: after a minute it is good for a reconnect alone.',
   request: {
     query: noQuery,
-    body: { required: true, content: { 'application/json': { schema: ticketRequestSchema } } },
+    body: { required: true, content: json(ticketRequestSchema, 'ticketRequest', 'ticketRequestConsumer') },
   },
   responses: {
-    201: { description: 'The ticket.', content: { 'application/json': { schema: ticketSchema } } },
+    201: { description: 'The ticket.', content: json(ticketSchema, 'ticket') },
     ...problems(
       'stream_not_found',
       'consumer_not_found',
@@ -93,8 +54,11 @@ export const tickets = createRouter().openapi(createTicketRoute, async (c) => {
     openUntilMs,
     validUntilMs,
   })
+  if (ticket === undefined) throw refuse('subjects', 'are too long to go into a URL')
   const path = consumer === undefined ? '' : `/consumers/${encodeURIComponent(consumer)}`
   const url = new URL(`/v1/streams/${encodeURIComponent(stream)}${path}/messages`, c.req.url)
+  // A proxy in front may end TLS, and a page of an https site may not open an http URL.
+  if (/^https\b/i.test(c.req.header('X-Forwarded-Proto') ?? '')) url.protocol = 'https:'
   url.searchParams.set('ticket', ticket)
   return c.json(
     { ticket, url: url.href, open_until: fromMs(openUntilMs), valid_until: fromMs(validUntilMs) },

@@ -21,7 +21,7 @@ const ackSchema = z
     reason: z
       .string()
       .max(1_000)
-      .regex(/^[^\p{Cc}]*$/u, 'must not hold control characters')
+      .refine((text) => !/\p{Cc}/u.test(text), 'must not hold control characters')
       .optional()
       .openapi({ description: "With `term`: why, for JetStream's advisory." }),
   })
@@ -33,33 +33,47 @@ const ackSchema = z
     message: 'goes with term alone',
     path: ['reason'],
   })
-  .openapi('Ack')
+  .openapi('Ack', { description: 'What to do with one delivery.' })
 
-export const acksSchema = z.strictObject({ acks: z.array(ackSchema).min(1).max(MAX_ACKS) }).openapi('Acks')
+export const acksSchema = z
+  .strictObject({
+    acks: z.array(ackSchema).min(1).max(MAX_ACKS).openapi({ description: 'Each is settled by itself.' }),
+  })
+  .openapi('Acks', { description: 'Deliveries to settle, of any streams and consumers.' })
 
 export type Ack = z.output<typeof ackSchema>
 
 const ackResultSchema = z
   .union([
-    z.object({
-      status: z.literal('ok').openapi({ description: 'The server has answered for it.' }),
-      ack_token: z
-        .string()
-        .optional()
-        .openapi({ description: 'With `progress`: the token with the renewed deadline.' }),
-      ack_deadline: z.iso.datetime({ offset: true }).nullable().optional(),
-    }),
-    z.object({
-      status: z
-        .literal('stale')
-        .openapi({ description: "The delivery is no longer this client's to settle." }),
-    }),
-    z.object({ error: problemSchema }),
+    z
+      .object({
+        status: z.literal('ok').openapi({ description: 'The server has answered for it.' }),
+        ack_token: z
+          .string()
+          .optional()
+          .openapi({ description: 'With `progress`: the token with the renewed deadline.' }),
+        ack_deadline: z.iso
+          .datetime({ offset: true })
+          .nullable()
+          .optional()
+          .openapi({ description: 'With `progress`: the renewed deadline.' }),
+      })
+      .openapi('AckOk', { description: 'The delivery is settled, or renewed.' }),
+    z
+      .object({
+        status: z
+          .literal('stale')
+          .openapi({ description: "The delivery is no longer this client's to settle." }),
+      })
+      .openapi('AckStale', { description: 'Nothing was done: the delivery, or its consumer, is over.' }),
+    z
+      .object({ error: problemSchema })
+      .openapi('AckError', { description: 'This one failed; the others did not.' }),
   ])
-  .openapi('AckResult')
+  .openapi('AckResult', { description: 'What became of one of the `acks`.' })
 
 export type AckResult = z.output<typeof ackResultSchema>
 
 export const ackResultsSchema = z
   .object({ results: z.array(ackResultSchema).openapi({ description: 'In the order of the request.' }) })
-  .openapi('AckResults')
+  .openapi('AckResults', { description: 'What became of each of the `acks`.' })

@@ -2,32 +2,42 @@
 import { z } from '@hono/zod-openapi'
 import { integer } from './names.ts'
 
-export const healthSchema = z.object({ status: z.literal('ok') }).openapi('Health')
+export const healthSchema = z
+  .object({ status: z.literal('ok').openapi({ description: 'Anything else is a problem.' }) })
+  .openapi('Health', { description: 'All is well.' })
 
 export const capabilitiesSchema = z
   .object({
-    server: z.object({
-      version: z.string().openapi({ example: '2.15.1' }),
-      api_level: integer(0).openapi({
-        description: "JetStream's API level; 0 before NATS 2.11.",
-        example: 5,
+    server: z
+      .object({
+        version: z.string().openapi({ description: 'Its release.', example: '2.15.1' }),
+        api_level: integer(0).openapi({
+          description: "JetStream's API level; 0 before NATS 2.11.",
+          example: 5,
+        }),
+      })
+      .openapi({ description: 'The NATS server.' }),
+    supports: z
+      .object({
+        batched_direct_get: z
+          .boolean()
+          .openapi({ description: 'History is read in batches from any replica.' }),
+        message_ttl: z.boolean().openapi({ description: '`Nats-TTL` on a publish.' }),
+        consumer_pause: z.boolean().openapi({ description: 'Pausing and resuming consumers.' }),
+        consumer_reset: z.boolean().openapi({ description: 'Resetting consumers.' }),
+        counters: z.boolean().openapi({ description: '`Nats-Incr` on a publish.' }),
+      })
+      .openapi({
+        description: 'What works on this server; the rest is `not_supported`, or read in another way.',
       }),
-    }),
-    supports: z.object({
-      batched_direct_get: z
-        .boolean()
-        .openapi({ description: 'History is read in batches from any replica.' }),
-      message_ttl: z.boolean().openapi({ description: '`Nats-TTL` on a publish.' }),
-      consumer_pause: z.boolean(),
-      consumer_reset: z.boolean(),
-      counters: z.boolean().openapi({ description: '`Nats-Incr` on a publish.' }),
-    }),
-    limits: z.object({
-      max_payload_bytes: integer(0).openapi({ description: 'Payload and headers of one message.' }),
-      max_page_bytes: integer(0).openapi({ description: 'Payload bytes of one page or pull.' }),
-      max_limit: integer(0).openapi({ description: 'Messages of one page.' }),
-      max_batch: integer(0).openapi({ description: 'Messages of one pull.' }),
-      max_wait_ms: integer(0),
-    }),
+    limits: z
+      .object({
+        max_payload_bytes: integer(0).openapi({ description: 'Payload and headers of one message.' }),
+        max_page_bytes: integer(0).openapi({ description: 'Payload bytes of one page or pull.' }),
+        max_limit: integer(0).openapi({ description: 'Messages of one page.' }),
+        max_batch: integer(0).openapi({ description: 'Messages of one pull.' }),
+        max_wait_ms: integer(0).openapi({ description: 'How long a read or pull may wait.' }),
+      })
+      .openapi({ description: 'The limits in force.' }),
   })
-  .openapi('Capabilities')
+  .openapi('Capabilities', { description: 'What the bridge can do with its NATS server.' })

@@ -13,6 +13,9 @@ export const payloadForm = z.enum(['base64', 'json']).optional().openapi({
     '`base64`: every payload as `data_base64`. `json`: adds `json`, the parsed value, where the payload parses.',
 })
 
+/** A keyword of OpenAPI 3.1: the library's types know those of 3.0 alone. */
+const BASE64: object = { contentEncoding: 'base64' }
+
 const messageShape = {
   stream: streamName,
   subject,
@@ -32,7 +35,11 @@ const messageShape = {
   data_base64: z
     .base64()
     .optional()
-    .openapi({ description: 'The payload, where it is not, or where it was asked for.' }),
+    .openapi({
+      description: 'The payload, where it is not, or where it was asked for.',
+      ...BASE64,
+      example: '/wD+',
+    }),
   json: z
     .unknown()
     .optional()
@@ -46,12 +53,15 @@ export const messageSchema = z
 export const deliverySchema = z
   .object({
     ...messageShape,
-    ack_token: z.string().openapi({ description: 'Settles this delivery, from anywhere: `POST /v1/acks`.' }),
+    ack_token: z.string().openapi({
+      description: 'Settles this delivery, from anywhere: `POST /v1/acks`.',
+      example: 'a1.k1.F0Ex3KbtDgMfQmVSmdgT1IQlpNsR3',
+    }),
     delivery_count: z
       .number()
       .int()
       .min(1)
-      .openapi({ description: 'Which delivery of the message this is.' }),
+      .openapi({ description: 'Which delivery of the message this is.', example: 1 }),
     ack_deadline: z.iso.datetime({ offset: true }).nullable().openapi({
       description:
         "Until when the delivery is this client's to settle; null where JetStream never delivers again.",

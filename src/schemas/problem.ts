@@ -9,7 +9,7 @@ const fieldErrorSchema = z
       .openapi({ description: 'The parameter, header or JSON path that was refused.', example: 'limit' }),
     message: z.string().openapi({ description: 'What is wrong with it.', example: 'must be from 1 to 1000' }),
   })
-  .openapi('FieldError')
+  .openapi('FieldError', { description: 'One refused part of the input.' })
 
 const codes = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]
 
@@ -18,9 +18,14 @@ export const problemSchema = z
     type: z
       .string()
       .openapi({ description: 'Where the code is explained.', example: '/docs#stream_not_found' }),
-    title: z.string().openapi({ description: 'What the code means, the same each time.' }),
+    title: z.string().openapi({
+      description: 'What the code means, the same each time.',
+      example: 'The stream does not exist',
+    }),
     status: z.number().int().openapi({ description: 'The HTTP status.', example: 404 }),
-    detail: z.string().openapi({ description: 'What happened this time, for people.' }),
+    detail: z
+      .string()
+      .openapi({ description: 'What happened this time, for people.', example: 'No stream "ORDERS".' }),
     code: z.enum(codes).openapi({ description: 'What happened, for programs.' }),
     request_id: z.string().openapi({ description: 'The X-Request-Id of the answer.' }),
     retryable: z
@@ -60,6 +65,7 @@ export const problemSchema = z
 const EVERYWHERE: readonly ErrorCode[] = [
   'invalid_request',
   'unauthenticated',
+  'ticket_invalid',
   'forbidden',
   'too_many_requests',
   'internal',
@@ -72,9 +78,14 @@ const JETSTREAM: readonly ErrorCode[] = [
   'not_supported',
 ]
 
-const headers = z.object({
-  'X-Request-Id': z.string().openapi({ description: 'The id of this request, in logs and problems.' }),
-})
+/** Headers that come with a status. */
+const HEADERS: Partial<Record<ProblemStatus, z.ZodObject>> = {
+  401: z.object({
+    'WWW-Authenticate': z.string().openapi({ description: 'How to send a credential.' }),
+  }),
+  429: z.object({ 'Retry-After': z.string().openapi({ description: 'Seconds to wait.' }) }),
+  503: z.object({ 'Retry-After': z.string().openapi({ description: 'Seconds to wait.' }) }),
+}
 
 /** The failure responses of an operation that asks JetStream: the common ones and those named. */
 export function problems(...specific: ErrorCode[]) {
@@ -85,14 +96,15 @@ export function problems(...specific: ErrorCode[]) {
 export function problemsOf(all: readonly ErrorCode[]) {
   const byStatus = Map.groupBy(new Set(all), (code) => ERRORS[code].status)
   return Object.fromEntries(
-    [...byStatus].map(([status, withStatus]) => [status, problemResponse(withStatus)]),
+    [...byStatus].map(([status, withStatus]) => [status, problemResponse(status, withStatus)]),
   ) as Record<ProblemStatus, ReturnType<typeof problemResponse>>
 }
 
-function problemResponse(withStatus: readonly ErrorCode[]) {
+function problemResponse(status: ProblemStatus, withStatus: readonly ErrorCode[]) {
+  const headers = HEADERS[status]
   return {
     description: withStatus.map((code) => `\`${code}\`: ${ERRORS[code].title}.`).join(' '),
-    headers,
+    ...(headers ? { headers } : {}),
     content: {
       'application/problem+json': {
         schema: problemSchema,
@@ -104,10 +116,20 @@ function problemResponse(withStatus: readonly ErrorCode[]) {
   }
 }
 
-/** An example of every code, for the document's components: operations refer to them. */
-export const problemExamples = codes.map((code) => [code, { value: exampleOf(code) }] as const)
+const CURSOR = 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg'
+/** What some codes say besides. */
+const MEMBERS: Partial<Record<ErrorCode, Readonly<Record<string, unknown>>>> = {
+  invalid_request: { errors: [{ field: 'limit', message: 'must be from 1 to 1000' }] },
+  precondition_failed: { current_seq: 42 },
+  cursor_expired: { earliest_seq: 8, missed: 3, earliest_cursor: CURSOR },
+  stream_recreated: { earliest_cursor: CURSOR },
+}
 
-function exampleOf(code: ErrorCode) {
+/** An example of every code, for the document's components: operations refer to them. */
+export const problemExamples = codes.map((code) => [code, { value: problemExample(code) }] as const)
+
+/** A problem as the bridge would write it. */
+export function problemExample(code: ErrorCode) {
   const { status, title, retryable, sideEffects } = ERRORS[code]
   return {
     type: `/docs#${code}`,
@@ -118,5 +140,6 @@ function exampleOf(code: ErrorCode) {
     request_id: '01980f2e-5c1b-7cc2-9d0e-3b2a7f6e4c11',
     retryable,
     side_effects: sideEffects,
+    ...MEMBERS[code],
   }
 }

@@ -6,7 +6,6 @@ import { cursorText } from './message.ts'
 import { seq, streamName } from './names.ts'
 
 export const publishHeaders = z.object({
-  'content-type': z.string().optional().openapi({ description: 'Stored with the message.' }),
   'idempotency-key': z.string().min(1).max(1_024).optional().openapi({
     description: "Within the stream's duplicate window the same key is stored once: `Nats-Msg-Id`.",
   }),
@@ -19,25 +18,40 @@ export const publishHeaders = z.object({
     .literal('*', 'must be *')
     .optional()
     .openapi({ description: 'The subject must have no message yet.' }),
-  'nats-ttl': z
-    .string()
-    .optional()
-    .openapi({ description: 'How long the message lives, such as `1h`; NATS 2.11.' }),
+  'nats-ttl': z.string().optional().openapi({
+    description: 'How long the message lives: seconds, or such as `1h`; NATS 2.11.',
+    example: '1h',
+  }),
   'nats-rollup': z
     .enum(['sub', 'all'])
     .optional()
-    .openapi({ description: 'Removes what came before it, in its subject or all.' }),
-  'nats-expected-stream': z.string().optional(),
-  'nats-expected-last-sequence': z.string().optional(),
-  'nats-expected-last-subject-sequence': z.string().optional(),
-  'nats-expected-last-subject-sequence-subject': z.string().optional(),
-  'nats-expected-last-msg-id': z.string().optional(),
+    .openapi({ description: 'Removes what came before it: in its subject, or in the whole stream.' }),
+  'nats-expected-stream': z
+    .string()
+    .optional()
+    .openapi({ description: 'The stream that must store it.', example: 'ORDERS' }),
+  'nats-expected-last-sequence': z
+    .string()
+    .optional()
+    .openapi({ description: 'The last sequence of the stream must be this one.', example: '41' }),
+  'nats-expected-last-subject-sequence': z.string().optional().openapi({
+    description: "The last sequence of the subject must be this one: JetStream's word for `If-Match`.",
+    example: '41',
+  }),
+  'nats-expected-last-subject-sequence-subject': z.string().optional().openapi({
+    description: 'The subject, or a filter, that the expected last subject sequence is of; NATS 2.12.',
+    example: 'orders.eu.>',
+  }),
+  'nats-expected-last-msg-id': z
+    .string()
+    .optional()
+    .openapi({ description: 'The last message of the stream must have this `Nats-Msg-Id`.' }),
   'nats-incr': z
     .string()
     .optional()
-    .openapi({ description: 'Adds to the counter of the subject; NATS 2.12.' }),
+    .openapi({ description: 'Adds to the counter of the subject; NATS 2.12.', example: '+1' }),
   traceparent: z.string().optional().openapi({ description: 'W3C trace context, stored with the message.' }),
-  tracestate: z.string().optional(),
+  tracestate: z.string().optional().openapi({ description: 'W3C trace state, stored with the message.' }),
 })
 
 export const publishedSchema = z
@@ -47,7 +61,7 @@ export const publishedSchema = z
     duplicate: z.boolean().openapi({ description: 'The stream had it already, at this sequence.' }),
     cursor: cursorText.openapi({ description: 'The position right after this message.' }),
   })
-  .openapi('Published')
+  .openapi('Published', { description: "JetStream's confirmation of a publish." })
 
 /** JetStream's API level that a header needs: an older server would store it and not heed it. */
 const REQUIRED_LEVELS: Readonly<Record<string, number>> = { 'Nats-TTL': 1, 'Nats-Incr': 2 }

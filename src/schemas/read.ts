@@ -89,29 +89,58 @@ const endShape = {
 }
 
 export const pageSchema = z
-  .object({ messages: z.array(messageSchema), ...endShape, gap: gapSchema.optional() })
-  .openapi('Page')
+  .object({
+    messages: z.array(messageSchema).openapi({ description: 'In the order of the stream; may be empty.' }),
+    ...endShape,
+    gap: gapSchema.optional(),
+  })
+  .openapi('Page', {
+    description:
+      'Messages after a position. `cursor` is always there: it moves past what the filter left out.',
+  })
 
 export const ndjsonLineSchema = z
   .union([
     messageSchema,
-    z.object({ gap: gapSchema }),
-    z.object(endShape).openapi({ description: 'The last line.' }),
-    z.object({ error: problemSchema }).openapi({ description: 'The last line, where the read failed.' }),
+    z.object({ gap: gapSchema }).openapi('GapLine', {
+      description: 'With `on_gap=skip`: comes before the messages behind the gap.',
+    }),
+    z.object(endShape).openapi('EndLine', { description: 'The last line.' }),
+    z.object({ error: problemSchema }).openapi('ErrorLine', {
+      description: 'The last line of a read that failed after it had begun.',
+    }),
   ])
   .openapi('ReadLine', { description: 'One line of newline-delimited JSON.' })
 
 const event = <Name extends string, Data extends z.ZodType>(name: Name, data: Data) =>
-  z.object({ id: cursorText.optional(), event: z.literal(name), data })
+  z.object({
+    id: cursorText
+      .optional()
+      .openapi({ description: 'The position right after this event: what `Last-Event-ID` resumes from.' }),
+    event: z.literal(name).openapi({ description: 'The name of the event.' }),
+    data,
+  })
+
+export const errorEventSchema = event('error', problemSchema).openapi('ErrorEvent', {
+  description: 'The stream failed and ends.',
+})
 
 export const tailEventSchema = z
   .union([
-    event('message', messageSchema).openapi('MessageEvent'),
-    event('caught_up', z.object({ cursor: cursorText })).openapi('CaughtUpEvent', {
-      description: 'History has been read; what follows is live.',
+    event('message', messageSchema).openapi('MessageEvent', { description: 'One message.' }),
+    event('caught_up', z.object({ cursor: cursorText }).openapi({ description: 'Where that is.' })).openapi(
+      'CaughtUpEvent',
+      {
+        description: 'History has been read; what follows is live.',
+      },
+    ),
+    event(
+      'gap',
+      z.object({ ...gapShape, cursor: cursorText }).openapi({ description: 'Which, and where it goes on.' }),
+    ).openapi('GapEvent', {
+      description: 'Sequences that were removed before the reader came to them; what follows is behind them.',
     }),
-    event('gap', z.object({ ...gapShape, cursor: cursorText })).openapi('GapEvent'),
-    event('error', problemSchema).openapi('ErrorEvent', { description: 'The stream failed and ends.' }),
+    errorEventSchema,
   ])
   .openapi('TailEvent', {
     description:

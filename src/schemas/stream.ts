@@ -8,75 +8,147 @@ import { integer, streamName, subjectFilter } from './names.ts'
 const limit = integer(-1)
 const durationMs = integer(0)
 
-const subjectTransform = z.strictObject({ src: z.string(), dest: z.string() })
+const subjectTransform = z
+  .strictObject({
+    src: z.string().openapi({ description: 'The subjects it is for.', example: 'orders.*.*' }),
+    dest: z.string().openapi({ description: 'What they become.', example: 'sales.{{wildcard(2)}}' }),
+  })
+  .openapi('SubjectTransform', { description: 'Renames subjects.' })
 
 const source = z
   .strictObject({
     name: streamName,
-    opt_start_seq: integer(0).optional(),
-    opt_start_time: z.iso.datetime({ offset: true }).optional(),
-    filter_subject: z.string().optional(),
-    subject_transforms: z.array(subjectTransform).optional(),
-    external: z.strictObject({ api: z.string(), deliver: z.string().optional() }).optional(),
+    opt_start_seq: integer(0).optional().openapi({ description: 'Copy from this sequence on.' }),
+    opt_start_time: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .openapi({ description: 'Copy what was stored since.' }),
+    filter_subject: z.string().optional().openapi({ description: 'Copy only these subjects.' }),
+    subject_transforms: z
+      .array(subjectTransform)
+      .optional()
+      .openapi({ description: 'Copy only these subjects, renamed.' }),
+    external: z
+      .strictObject({
+        api: z.string().openapi({ description: "The prefix of that account's or domain's JetStream API." }),
+        deliver: z.string().optional().openapi({ description: 'The prefix of the subjects to deliver to.' }),
+      })
+      .optional()
+      .openapi({ description: 'A stream of another account or domain.' }),
   })
-  .openapi('StreamSource')
+  .openapi('StreamSource', { description: 'A stream to copy from.' })
 
 const configFields = {
-  description: z.string().optional(),
+  description: z.string().optional().openapi({ description: 'For people.' }),
   subjects: z
     .array(subjectFilter)
     .optional()
     .openapi({ description: 'The subjects it listens on.', example: ['orders.>'] }),
-  retention: z.enum(['limits', 'interest', 'workqueue']).default('limits'),
-  storage: z.enum(['file', 'memory']).default('file'),
-  num_replicas: integer(1, 5).default(1),
-  discard: z.enum(['old', 'new']).default('old'),
-  discard_new_per_subject: z.boolean().optional(),
-  max_consumers: limit.optional(),
-  max_msgs: limit.optional(),
-  max_msgs_per_subject: limit.optional(),
-  max_bytes: limit.optional(),
+  retention: z.enum(['limits', 'interest', 'workqueue']).default('limits').openapi({
+    description: 'What removes messages: limits alone, or consumers that are done with them too.',
+  }),
+  storage: z.enum(['file', 'memory']).default('file').openapi({ description: 'Where messages are kept.' }),
+  num_replicas: integer(1, 5).default(1).openapi({ description: 'Copies in the cluster.' }),
+  discard: z
+    .enum(['old', 'new'])
+    .default('old')
+    .openapi({ description: 'What goes at a limit: the oldest messages, or the new one.' }),
+  discard_new_per_subject: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'With `discard` `new`: refuse at `max_msgs_per_subject` too.' }),
+  max_consumers: limit.optional().openapi({ description: 'Consumers at most; -1: no limit.' }),
+  max_msgs: limit.optional().openapi({ description: 'Messages at most; -1: no limit.' }),
+  max_msgs_per_subject: limit
+    .optional()
+    .openapi({ description: 'Messages of one subject at most; -1: no limit.' }),
+  max_bytes: limit.optional().openapi({ description: 'Bytes at most; -1: no limit.' }),
   max_age_ms: durationMs.optional().openapi({ description: 'Messages older than this go; 0: none do.' }),
-  max_msg_size: limit.optional(),
+  max_msg_size: limit
+    .optional()
+    .openapi({ description: 'Bytes of one message at most; -1: no limit but that of the server.' }),
   duplicate_window_ms: durationMs
     .optional()
     .openapi({ description: 'How long an Idempotency-Key is remembered.' }),
-  no_ack: z.boolean().optional(),
-  compression: z.enum(['none', 's2']).optional(),
-  first_seq: integer(0).optional(),
-  subject_transform: subjectTransform.optional(),
-  republish: z
-    .strictObject({ src: z.string().optional(), dest: z.string(), headers_only: z.boolean().optional() })
+  no_ack: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'Confirms no publish: a publish over HTTP then fails as unconfirmed.' }),
+  compression: z.enum(['none', 's2']).optional().openapi({ description: 'How files are compressed.' }),
+  first_seq: integer(0).optional().openapi({ description: 'The sequence of the first message ever.' }),
+  subject_transform: subjectTransform
+    .openapi({ description: 'Renames subjects before messages are stored.' })
     .optional(),
+  republish: z
+    .strictObject({
+      src: z.string().optional().openapi({ description: 'Only these subjects.' }),
+      dest: z.string().openapi({ description: 'The subjects to publish them on.' }),
+      headers_only: z.boolean().optional().openapi({ description: 'Without the payloads.' }),
+    })
+    .optional()
+    .openapi({ description: 'Publishes what is stored, on NATS itself.' }),
   placement: z
     .strictObject({
-      cluster: z.string().optional(),
-      tags: z.array(z.string()).optional(),
-      preferred: z.string().optional(),
+      cluster: z.string().optional().openapi({ description: 'The name of the cluster.' }),
+      tags: z.array(z.string()).optional().openapi({ description: 'The servers must have them all.' }),
+      preferred: z.string().optional().openapi({ description: 'The server that is to lead.' }),
     })
-    .optional(),
-  mirror: source.optional(),
-  sources: z.array(source).optional(),
-  mirror_direct: z.boolean().optional(),
+    .optional()
+    .openapi({ description: 'Which servers keep it.' }),
+  mirror: source.openapi({ description: 'The one stream that this is a copy of.' }).optional(),
+  sources: z
+    .array(source)
+    .optional()
+    .openapi({ description: 'Streams whose messages are copied into this one.' }),
+  mirror_direct: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'A mirror answers reads for its origin too.' }),
   allow_direct: z
     .boolean()
     .default(true)
     .openapi({ description: 'Lets replicas answer reads by cursor, in batches.' }),
-  sealed: z.boolean().optional(),
-  deny_delete: z.boolean().optional(),
-  deny_purge: z.boolean().optional(),
-  allow_rollup_hdrs: z.boolean().optional(),
-  allow_msg_ttl: z.boolean().optional(),
-  subject_delete_marker_ttl_ms: durationMs.optional(),
-  allow_msg_counter: z.boolean().optional(),
-  allow_atomic: z.boolean().optional(),
-  allow_batched: z.boolean().optional(),
-  allow_msg_schedules: z.boolean().optional(),
-  persist_mode: z.enum(['default', 'async']).optional(),
+  sealed: z.boolean().optional().openapi({ description: 'Nothing comes in or goes out any more.' }),
+  deny_delete: z.boolean().optional().openapi({ description: 'No message can be deleted by itself.' }),
+  deny_purge: z.boolean().optional().openapi({ description: 'It cannot be purged.' }),
+  allow_rollup_hdrs: z.boolean().optional().openapi({ description: 'Takes `Nats-Rollup` on a publish.' }),
+  allow_msg_ttl: z.boolean().optional().openapi({ description: 'Takes `Nats-TTL` on a publish; NATS 2.11.' }),
+  subject_delete_marker_ttl_ms: durationMs.optional().openapi({
+    description: 'How long a marker stays where the last message of a subject aged out; NATS 2.11.',
+  }),
+  allow_msg_counter: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'Its messages are counters, by `Nats-Incr`; NATS 2.12.' }),
+  allow_atomic: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'Takes batches that are stored as a whole; NATS 2.12.' }),
+  allow_batched: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'Takes batches that are confirmed together; NATS 2.14.' }),
+  allow_msg_schedules: z
+    .boolean()
+    .optional()
+    .openapi({ description: 'Takes messages to be delivered later; NATS 2.12.' }),
+  persist_mode: z
+    .enum(['default', 'async'])
+    .optional()
+    .openapi({ description: '`async`: confirms a publish before it is on disk; NATS 2.12.' }),
   consumer_limits: z
-    .strictObject({ inactive_threshold_ms: durationMs.optional(), max_ack_pending: limit.optional() })
-    .optional(),
-  metadata: z.record(z.string(), z.string()).optional(),
+    .strictObject({
+      inactive_threshold_ms: durationMs
+        .optional()
+        .openapi({ description: 'Their longest `inactive_threshold_ms`.' }),
+      max_ack_pending: limit.optional().openapi({ description: 'Their largest `max_ack_pending`.' }),
+    })
+    .optional()
+    .openapi({ description: 'What consumers of it may have, and have by default.' }),
+  metadata: z
+    .record(z.string(), z.string())
+    .optional()
+    .openapi({ description: 'Whatever else is to be known of it.' }),
 }
 
 export const streamConfigSchema = z
@@ -94,20 +166,24 @@ export const streamSchema = z
     config: z
       .looseObject({ name: streamName })
       .openapi({ description: 'The configuration in force, as in StreamConfig.' }),
-    created: z.iso.datetime({ offset: true }),
-    state: z.object({
-      messages: integer(0),
-      bytes: integer(0),
-      first_seq: integer(0),
-      first_ts: z.string(),
-      last_seq: integer(0),
-      last_ts: z.string(),
-      num_subjects: integer(0),
-      num_deleted: integer(0),
-      consumer_count: integer(0),
-    }),
+    created: z.iso
+      .datetime({ offset: true })
+      .openapi({ description: 'When it was made: another stream under its name has another time.' }),
+    state: z
+      .object({
+        messages: integer(0).openapi({ description: 'Messages it holds.' }),
+        bytes: integer(0).openapi({ description: 'Bytes it holds.' }),
+        first_seq: integer(0).openapi({ description: 'Sequence of the oldest message.' }),
+        first_ts: z.string().openapi({ description: 'When that was stored.' }),
+        last_seq: integer(0).openapi({ description: 'The last sequence given out.' }),
+        last_ts: z.string().openapi({ description: 'When that was stored.' }),
+        num_subjects: integer(0).openapi({ description: 'Subjects that have messages.' }),
+        num_deleted: integer(0).openapi({ description: 'Sequences between first and last that are gone.' }),
+        consumer_count: integer(0).openapi({ description: 'Consumers it has.' }),
+      })
+      .openapi({ description: 'What it holds now.' }),
   })
-  .openapi('Stream')
+  .openapi('Stream', { description: 'A stream: its configuration and its state.' })
 
 export function encodeStream(info: StreamInfo): z.output<typeof streamSchema> {
   const { messages, bytes, first_seq, first_ts, last_seq, last_ts, consumer_count } = info.state
@@ -130,13 +206,13 @@ export function encodeStream(info: StreamInfo): z.output<typeof streamSchema> {
 
 export const streamListSchema = z
   .object({
-    streams: z.array(streamSchema),
-    total: integer(0),
+    streams: z.array(streamSchema).openapi({ description: 'By name.' }),
+    total: integer(0).openapi({ description: 'How many there are on all pages.' }),
     next_offset: integer(0)
       .nullable()
       .openapi({ description: 'Where the next page begins; null at the end.' }),
   })
-  .openapi('StreamList')
+  .openapi('StreamList', { description: 'A page of the streams.' })
 
 export const purgeSchema = z
   .strictObject({
@@ -150,9 +226,11 @@ export const purgeSchema = z
     message: 'must not be given together with seq',
     path: ['keep'],
   })
-  .openapi('Purge')
+  .openapi('Purge', { description: 'Which messages to remove; all where nothing is said.' })
 
-export const purgedSchema = z.object({ purged: integer(0) }).openapi('Purged')
+export const purgedSchema = z
+  .object({ purged: integer(0).openapi({ description: 'Messages removed.' }) })
+  .openapi('Purged', { description: 'What a purge has removed.' })
 
 export const subjectCountsSchema = z
   .object({
@@ -163,4 +241,4 @@ export const subjectCountsSchema = z
       .nullable()
       .openapi({ description: 'Where the next page begins; null at the end.' }),
   })
-  .openapi('SubjectCounts')
+  .openapi('SubjectCounts', { description: 'A page of the subjects that have messages.' })

@@ -4,8 +4,8 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** The longest token that is looked at; ours stay far below. */
-const MAX_TOKEN_CHARS = 4_096
+/** The longest token that is looked at: it still goes into a URL or a header. */
+export const MAX_TOKEN_CHARS = 8_192
 
 /** Seals and opens tokens of one purpose. Nothing sealed for one purpose or tenant opens for another. */
 export interface Sealer {
@@ -23,10 +23,16 @@ interface Key {
 /** The keys in order: the first seals, all open. */
 export type Keyring = readonly [Key, ...Key[]]
 
-/** Reads `id:base64url` texts, as the setting TOKEN_KEYS has them. Throws where a key is not 32 bytes. */
+/**
+ * Reads `id:base64url` texts, as the setting TOKEN_KEYS has them.
+ * Throws where a key is not 32 bytes, or where two have one id: a token names its key by the id alone.
+ */
 export function readKeyring(texts: readonly string[]): Keyring {
   const [first, ...others] = texts.map(readKey)
   if (!first) throw new Error('Bad settings. TOKEN_KEYS: must hold at least one key')
+  const ids = new Set([first, ...others].map(({ id }) => id))
+  if (ids.size < texts.length)
+    throw new Error('Bad settings. TOKEN_KEYS: each key must have an id of its own')
   return [first, ...others]
 }
 

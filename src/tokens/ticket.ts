@@ -1,7 +1,7 @@
 /** Owns tickets: a short-lived right to read one stream from a browser, sealed with the credential it reads by. */
 import type { NatsCredential } from '../jetstream.ts'
 import { packFields, unpackFields } from './fields.ts'
-import { createSealer, type Keyring } from './seal.ts'
+import { createSealer, type Keyring, MAX_TOKEN_CHARS } from './seal.ts'
 
 /** Version 1 of the fields below, in their order. */
 const PURPOSE = 't1'
@@ -22,7 +22,8 @@ export interface Ticket {
 }
 
 export interface Tickets {
-  seal(ticket: Ticket): string
+  /** Undefined: it would be too long to be opened, as with many long filters. */
+  seal(ticket: Ticket): string | undefined
   /** Undefined: forged or damaged. Its times are the caller's to check. */
   open(token: string): Ticket | undefined
 }
@@ -30,18 +31,20 @@ export interface Tickets {
 export function createTickets(keyring: Keyring): Tickets {
   const sealer = createSealer(keyring, PURPOSE, '')
   return {
-    seal: (ticket) =>
-      sealer.seal(
-        packFields([
-          JSON.stringify(ticket.credential),
-          ticket.stream,
-          JSON.stringify(ticket.subjects),
-          ticket.consumer,
-          ticket.start,
-          ticket.cursor,
-          `${ticket.openUntilMs} ${ticket.validUntilMs}`,
-        ]),
-      ),
+    seal(ticket) {
+      const fields = [
+        JSON.stringify(ticket.credential),
+        ticket.stream,
+        JSON.stringify(ticket.subjects),
+        ticket.consumer,
+        ticket.start,
+        ticket.cursor,
+        `${ticket.openUntilMs} ${ticket.validUntilMs}`,
+      ]
+      if (fields.some((field) => field.length > MAX_TOKEN_CHARS)) return undefined
+      const token = sealer.seal(packFields(fields))
+      return token.length > MAX_TOKEN_CHARS ? undefined : token
+    },
     open(token) {
       const packed = sealer.open(token)
       const fields = packed && unpackFields(packed, FIELD_COUNT)

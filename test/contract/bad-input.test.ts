@@ -1,6 +1,10 @@
 /** Owns what no input may do, whatever it is: every refusal is a problem, none is a failure of the bridge. */
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import { finished } from 'node:stream/promises'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { publishPath } from './client.ts'
+import { CREDENTIAL, publishPath } from './client.ts'
 import { inParallel, problem, refusal } from './expectations.ts'
 import { openRaw } from './raw.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
@@ -131,6 +135,19 @@ onEveryTarget((target) => {
   })
 
   describe('requests as no client should send them', () => {
+    const library = () => (target.bridge.url.startsWith('https:') ? https : http)
+    /** One request on a connection that is kept; `fetch` would open another one without a word. */
+    const exchange = async (agent: http.Agent, method: string, path: string, body?: Buffer) => {
+      const headers = {
+        ...CREDENTIAL,
+        ...(body ? { ...JSON_TYPE, 'Content-Length': String(body.length) } : {}),
+      }
+      const sent = library().request(target.bridge.url + path, { method, agent, headers })
+      sent.end(body)
+      const [response] = (await once(sent, 'response')) as [IncomingMessage]
+      await finished(response.resume())
+      return response.statusCode
+    }
     const status = async (line: {
       method: string
       target: string
@@ -157,7 +174,16 @@ onEveryTarget((target) => {
     })
 
     test('a refusal, or an answer, but no failure for a query that is not well escaped', async () => {
-      for (const query of ['limit=%', 'subject=%ff', 'subject=%zz', '%=1', 'cursor=%00', 'cursor=%ff', '&&&', '=']) {
+      for (const query of [
+        'limit=%',
+        'subject=%ff',
+        'subject=%zz',
+        '%=1',
+        'cursor=%00',
+        'cursor=%ff',
+        '&&&',
+        '=',
+      ]) {
         const answered = await status({ method: 'GET', target: `${stream.path}/messages?${query}` })
         expect({ query, failed: answered >= 500 }).toEqual({ query, failed: false })
       }
@@ -183,6 +209,17 @@ onEveryTarget((target) => {
         headers: { Accept: 'application/json' },
       })
       expect(answer).toMatchObject(problem(404, 'message_not_found'))
+    })
+
+    test('the next request answered on the same connection after a body that was refused', async () => {
+      const agent = new (library().Agent)({ keepAlive: true, maxSockets: 1 })
+      const refused = await exchange(agent, 'POST', '/v1/acks', Buffer.alloc(1_200_000, 'x'))
+      expect(refused).toBeOneOf([400, 413])
+
+      // A server that closes the connection late does so within this.
+      const until = performance.now() + 1_000
+      while (performance.now() < until) expect(await exchange(agent, 'GET', '/livez')).toBe(200)
+      agent.destroy()
     })
 
     test('400 naming a parameter that is there twice and must not be', async () => {

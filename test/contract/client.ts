@@ -108,6 +108,8 @@ export interface Call {
   /** Sent as it is, without a content type of its own. */
   readonly body?: string | Uint8Array
   readonly signal?: AbortSignal
+  /** A message's own payload is asked for: its type and content are not the contract's. */
+  readonly raw?: boolean
 }
 
 /** `body` is the JSON of the answer; undefined where it has none. */
@@ -137,8 +139,8 @@ export interface Client {
 
 export const publishPath = (subject: string) => `/v1/subjects/${encodeURIComponent(subject)}/messages`
 
-/** Sent with every request, for a bridge that wants a credential. */
-const AUTHORIZATION = process.env.SLUICE_AUTHORIZATION
+/** The `Authorization` of every request, for a bridge that wants a credential. */
+const AUTHORIZATION = process.env.SLUICE_AUTH
 export const CREDENTIAL: Readonly<Record<string, string>> = AUTHORIZATION
   ? { Authorization: AUTHORIZATION }
   : {}
@@ -171,7 +173,7 @@ export async function createClient(url: string): Promise<Client> {
   const send = async <Body>(request: string, call: Call = {}): Promise<Answer<Body>> => {
     const { response, received } = await open(request, call)
     const bytes = new Uint8Array(await response.arrayBuffer())
-    contract.check({ ...received, bytes })
+    contract.check({ ...received, bytes, raw: call.raw ?? false })
     return {
       status: response.status,
       headers: response.headers,

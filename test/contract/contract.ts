@@ -9,6 +9,8 @@ export interface Received {
   readonly headers: Headers
   /** Absent: the body is still being received. */
   readonly bytes?: Uint8Array
+  /** The body is a message's own payload, of whatever type its publisher said. */
+  readonly raw?: boolean
 }
 
 /** Each check throws an `Error` that says what the contract promised. */
@@ -23,6 +25,8 @@ type Json = Readonly<Record<string, unknown>>
 type Examples = Readonly<Record<string, Json>>
 
 interface ResponseObject {
+  /** Written once among the components. */
+  readonly $ref?: string
   readonly content?: Readonly<Record<string, { readonly schema?: unknown; readonly examples?: Json }>>
 }
 
@@ -33,7 +37,11 @@ interface Operation {
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-  readonly components?: { readonly schemas?: Json; readonly examples?: Json }
+  readonly components?: {
+    readonly schemas?: Json
+    readonly examples?: Json
+    readonly responses?: Readonly<Record<string, ResponseObject>>
+  }
 }
 
 const PROBLEM = 'application/problem+json'
@@ -87,17 +95,19 @@ export function createContract(document: unknown): Contract {
       checkHeaders(received)
       const operation = findOperation(paths, received)
       if (!operation) return checkUnknown(received)
-      const content = declaredContent(received, operation)
+      const content = declaredContent(received, operation, components.responses)
       const { bytes } = received
       const media = mediaType(received)
       if (bytes === undefined || media === '' || received.method === 'HEAD') return
       if (media === PROBLEM) checkProblem(received, parse(received), resolve(content[PROBLEM]?.examples))
-      if (/[/+]json$/.test(media) && content[media]) validate(received, content[media].schema, parse(received))
+      if (/[/+]json$/.test(media) && content[media])
+        validate(received, content[media].schema, parse(received))
     },
 
     checkPart(received, part) {
       const operation = findOperation(paths, received)
-      const schema = operation && declaredContent(received, operation)[mediaType(received)]?.schema
+      const schema =
+        operation && declaredContent(received, operation, components.responses)[mediaType(received)]?.schema
       validate(received, schema, part)
     },
   }
@@ -131,10 +141,17 @@ function findOperation(paths: Document['paths'], { method, path }: Received): Op
   return methods?.[method.toLowerCase()] ?? (method === 'HEAD' ? methods?.get : undefined)
 }
 
-function declaredContent(received: Received, operation: Operation) {
+function declaredContent(
+  received: Received,
+  operation: Operation,
+  shared: Readonly<Record<string, ResponseObject>> = {},
+) {
   const { status } = received
-  const response = operation.responses[status]
+  const declaredHere = operation.responses[status]
+  const name = declaredHere?.$ref?.split('/').at(-1)
+  const response = name === undefined ? declaredHere : shared[name]
   if (!response) fail(received, `has a status that ${operation.operationId} does not declare`)
+  if (received.raw && status === 200) return {}
   const content = response?.content ?? {}
   const media = mediaType(received)
   const declared = media === '' || media in content || '*/*' in content

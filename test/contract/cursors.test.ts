@@ -8,7 +8,10 @@ const BASE64URL = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 /** The text with another character at `index`, of the same alphabet. */
 function mutate(text: string, index: number): string {
-  const other = at([...BASE64URL], (BASE64URL.indexOf(at([...text], index)) + 1 + (index % 62)) % BASE64URL.length)
+  const other = at(
+    [...BASE64URL],
+    (BASE64URL.indexOf(at([...text], index)) + 1 + (index % 62)) % BASE64URL.length,
+  )
   return text.slice(0, index) + other + text.slice(index + 1)
 }
 

@@ -1,10 +1,12 @@
 /** Owns the contract of a read as newline-delimited JSON: a message a line, then where it ended. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { Message, Query } from './client.ts'
-import { at, inParallel, problem, range, seqs } from './expectations.ts'
+import type { Message, Query, StreamBody } from './client.ts'
+import { at, inParallel, problem, range, seqs, until } from './expectations.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
-const MANY = 20_000
+const PUBLISHED = 1_000
+const COPIES = 20
+const MANY = PUBLISHED * COPIES
 
 interface Lines {
   readonly messages: readonly Message[]
@@ -26,6 +28,29 @@ onEveryTarget((target) => {
       .map((line) => JSON.parse(line))
     for (const line of lines.slice(-200)) target.bridge.contract.checkPart(received, line)
     return { messages: lines.slice(0, -1), end: at(lines, -1) }
+  }
+
+  let longStream: Promise<TestStream> | undefined
+  /** A long stream out of a shorter one, by sources that JetStream itself copies. */
+  const makeLong = () => {
+    longStream ??= copyManyTimes()
+    return longStream
+  }
+  const copyManyTimes = async () => {
+    const short = await target.makeStream()
+    await inParallel(range(1, PUBLISHED), 32, (n) => target.bridge.publish(short.subject('a'), `${n}`))
+    const long = await target.makeStream({
+      subjects: [],
+      sources: range(1, COPIES).map((copy) => ({
+        name: short.name,
+        subject_transforms: [{ src: `${short.name}.>`, dest: `copy.${copy}.>` }],
+      })),
+    })
+    await until('all is copied', async () => {
+      const { state } = await target.bridge.ok<StreamBody>(`GET ${long.path}`)
+      return state.messages === MANY
+    })
+    return long
   }
 
   describe('readMessages as newline-delimited JSON', () => {
@@ -88,19 +113,25 @@ onEveryTarget((target) => {
     })
 
     test(`200 with ${MANY} messages, complete and in order`, async () => {
-      const long = await target.makeStream()
-      const published = await inParallel(range(1, MANY), 64, (n) =>
-        target.bridge.publish(long.subject('a'), `${n}`),
-      )
-      const payloads = new Map(published.map(({ seq }, index) => [seq, `${index + 1}`]))
+      const long = await makeLong()
 
       const { messages, end } = await read(long)
 
       expect(messages).toHaveLength(MANY)
-      expect(messages.every(({ seq, data }, index) => seq === index + 1 && data === payloads.get(seq))).toBe(
-        true,
-      )
+      expect(messages.every(({ seq }, index) => seq === index + 1)).toBe(true)
+      const perPayload = Map.groupBy(messages, ({ data }) => data)
+      expect([...perPayload.values()].map(({ length }) => length)).toEqual(Array(PUBLISHED).fill(COPIES))
       expect(end.up_to_date).toBe(true)
+    })
+
+    test(`200 with half of ${MANY} messages when the filter selects every other`, async () => {
+      const long = await makeLong()
+      const subject = range(1, COPIES / 2).map((copy) => `copy.${copy}.>`)
+
+      const { messages } = await read(long, { subject })
+
+      expect(messages).toHaveLength(MANY / 2)
+      expect(seqs(messages)).toEqual(seqs(messages).sort((a, b) => a - b))
     })
 
     test('404 stream_not_found, as a status, when the stream does not exist', async () => {

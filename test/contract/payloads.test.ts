@@ -127,6 +127,7 @@ onEveryTarget((target) => {
         const { published, payload } = sentAs(name)
         const answer = await target.bridge.send(`GET ${stream.path}/messages/${published.seq}`, {
           headers: { Accept: 'application/octet-stream' },
+          raw: true,
         })
 
         expect(answer.status).toBe(200)

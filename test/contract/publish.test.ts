@@ -370,7 +370,7 @@ onEveryTarget((target) => {
       for (const { headers } of messages) expect(Object.keys(headers)).not.toContain('Nats-Rollup')
     })
 
-    test('413 payload_too_large, and nothing stored, when the body is over the server’s limit', async () => {
+    test("413 payload_too_large, and nothing stored, when the body is over the server's limit", async () => {
       const orders = await target.makeStream()
       const body = Buffer.alloc(target.limits.max_payload_bytes + 1)
 
@@ -382,7 +382,7 @@ onEveryTarget((target) => {
       expect(await stored(orders)).toEqual([])
     })
 
-    test('413 payload_too_large when body and headers together are over the server’s limit', async () => {
+    test("413 payload_too_large when body and headers together are over the server's limit", async () => {
       const orders = await target.makeStream()
       const body = Buffer.alloc(target.limits.max_payload_bytes - 10)
 

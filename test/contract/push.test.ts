@@ -70,7 +70,7 @@ onEveryTarget((target) => {
       })
     })
 
-    test('delivered again what was nak’d, and what was not settled within the ack wait', async () => {
+    test("delivered again what was nak'd, and what was not settled within the ack wait", async () => {
       const { path } = await makeFilled(2, { ack_wait_ms: 1_000 })
 
       await withEvents(path, async (events) => {

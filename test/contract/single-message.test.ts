@@ -37,7 +37,7 @@ onEveryTarget((target) => {
       ['text/plain', 1, 'application/json', '{"id":1}'],
       ['image/png', 3, 'application/octet-stream', '\xff\0'],
     ])('200 with the raw payload and its own type under Accept: %s', async (accept, seq, type, payload) => {
-      const answer = await get(`${seq}`, { headers: { Accept: accept } })
+      const answer = await get(`${seq}`, { headers: { Accept: accept }, raw: true })
 
       expect(answer.status).toBe(200)
       expect(answer.headers.get('Content-Type')).toBe(type)
@@ -46,7 +46,7 @@ onEveryTarget((target) => {
 
     test('200 with an ETag and for private caches alone, then 304 without a body when it is sent back', async () => {
       for (const headers of [JSON_TYPE, { Accept: 'text/html' }]) {
-        const first = await get('2', { headers })
+        const first = await get('2', { headers, raw: true })
         const etag = first.headers.get('ETag') ?? ''
         expect(etag).toMatch(/^(W\/)?"[^"]+"$/)
         expect(first.headers.get('Cache-Control')).toMatch(/\bprivate\b/)
@@ -125,6 +125,7 @@ onEveryTarget((target) => {
       const { headers, bytes } = await get('last', {
         query: { subject: stream.subject('b') },
         headers: { Accept: 'text/html' },
+        raw: true,
       })
 
       expect(headers.get('Content-Type')).toBe('text/html; charset=utf-8')

@@ -115,7 +115,7 @@ onEveryTarget((target) => {
       }
     })
 
-    test('a refusal of another filter, start or cursor than the ticket’s', async () => {
+    test("a refusal of another filter, start or cursor than the ticket's", async () => {
       const stream = await target.makeStream()
       const { ticket } = await makeTicket({ stream: stream.name, subjects: [stream.subject('odd')] })
 

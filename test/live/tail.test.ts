@@ -22,7 +22,8 @@ function eventReader(body: ReadableStream<Uint8Array>) {
   const ready: Event[] = []
   const decoder = new TextDecoder()
   const parser = createParser({
-    onEvent: ({ event = 'message', id, data }) => ready.push({ event, id, data: JSON.parse(data) as Event['data'] }),
+    onEvent: ({ event = 'message', id, data }) =>
+      ready.push({ event, id, data: JSON.parse(data) as Event['data'] }),
   })
   return {
     async next(): Promise<Event> {
@@ -65,10 +66,21 @@ describe('tail', () => {
   const publishMany = async (count: number, payload: (index: number) => string, token = 'a') => {
     for (let index = 0; index < count; index += 1) await publish(token, bytes(payload(index)))
   }
-  const openTail = async (from: ReadOrigin, options: { filters?: string[]; onGap?: 'error' | 'skip' } = {}) => {
+  const openTail = async (
+    from: ReadOrigin,
+    options: { filters?: string[]; onGap?: 'error' | 'skip' } = {},
+  ) => {
     const filters = options.filters ?? []
     const scope = session.cursors.scope(stream, filters)
-    const request = { stream, filters, scope, from, payload: 'text', onGap: options.onGap ?? 'skip', requestId: 'r' } as const
+    const request = {
+      stream,
+      filters,
+      scope,
+      from,
+      payload: 'text',
+      onGap: options.onGap ?? 'skip',
+      requestId: 'r',
+    } as const
     return eventReader(await session.reader.tail(request))
   }
   const nextOf = async (reader: ReturnType<typeof eventReader>, event: string) => {
@@ -105,7 +117,11 @@ describe('tail', () => {
       if (next.event === 'gap') gap = next
     }
     const beforeGap = seen.filter((seq) => seq <= 30)
-    expect(seen).toEqual([...Array(beforeGap.length).keys()].map((index) => index + 1).concat([31, 32, 33, 34, 35, 36, 37, 38, 39, 40]))
+    expect(seen).toEqual(
+      [...Array(beforeGap.length).keys()]
+        .map((index) => index + 1)
+        .concat([31, 32, 33, 34, 35, 36, 37, 38, 39, 40]),
+    )
     expect(gap?.data).toMatchObject({ from_seq: beforeGap.length + 1, to_seq: 30, reason: 'removed' })
     await reader.cancel()
   })
@@ -135,25 +151,30 @@ describe('tail', () => {
     for (let index = 0; index < 30; index += 1) await publish(`k${index % 10}`, bytes(String(index)))
     const whole = await openTail({ start: { at: 'last_per_subject' } })
     const events: Event[] = []
-    for (let next = await whole.next(); next.event !== 'caught_up'; next = await whole.next()) events.push(next)
+    for (let next = await whole.next(); next.event !== 'caught_up'; next = await whole.next())
+      events.push(next)
     await whole.cancel()
     expect(events.map(({ data }) => data.seq)).toEqual([21, 22, 23, 24, 25, 26, 27, 28, 29, 30])
     for (const [index, { id = '' }] of events.entries()) {
       const position = session.cursors.scope(stream, []).open(id)
       const rest = await openTail({ position })
-      for (const expected of events.slice(index + 1)) expect((await rest.next()).data.seq).toBe(expected.data.seq)
+      for (const expected of events.slice(index + 1))
+        expect((await rest.next()).data.seq).toBe(expected.data.seq)
       expect((await rest.next()).event).toBe('caught_up')
       await rest.cancel()
     }
   })
 
   it('holds one consumer for many readers, and none soon after they left', async () => {
-    const readers = await Promise.all([1, 2, 3, 4, 5].map(() => openTail({ start: { at: 'new' } }, { filters: [`${stream}.b`] })))
+    const readers = await Promise.all(
+      [1, 2, 3, 4, 5].map(() => openTail({ start: { at: 'new' } }, { filters: [`${stream}.b`] })),
+    )
     for (const reader of readers) await nextOf(reader, 'caught_up')
     expect((await session.jetstream.listConsumers(stream, 0)).total).toBe(1)
     await publish('a', bytes('not theirs'))
     await publish('b', bytes('theirs'))
-    for (const reader of readers) expect((await nextOf(reader, 'message')).data).toMatchObject({ seq: 2, data: 'theirs' })
+    for (const reader of readers)
+      expect((await nextOf(reader, 'message')).data).toMatchObject({ seq: 2, data: 'theirs' })
     for (const reader of readers) await reader.cancel()
     await expect
       .poll(async () => (await session.jetstream.listConsumers(stream, 0)).total, { timeout: 10_000 })

@@ -1,6 +1,7 @@
 /** What callers see while NATS is away, and that nothing needs a restart when it is back. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
 import { createParser } from 'eventsource-parser'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { HOSTS, startHost, type TestHost } from '../support/host.ts'
 import { startNats } from '../support/nats.ts'
 
@@ -27,7 +28,8 @@ describe.each(HOSTS)('%s while NATS is away', (name) => {
     await nats.stop()
   })
 
-  const publish = (payload: string) => fetch(`${host.url}/v1/subjects/out.a/messages`, { method: 'POST', body: payload })
+  const publish = (payload: string) =>
+    fetch(`${host.url}/v1/subjects/out.a/messages`, { method: 'POST', body: payload })
 
   it('answers 503 jetstream_unavailable within the deadline, and serves the next request once it is back', async () => {
     expect((await publish('before')).status).toBe(201)
@@ -36,17 +38,28 @@ describe.each(HOSTS)('%s while NATS is away', (name) => {
       const asked = performance.now()
       const answer = await fetch(host.url + path)
       const problem = (await answer.json()) as Record<string, unknown>
-      expect([path, answer.status, problem.code, problem.retryable]).toEqual([path, 503, 'jetstream_unavailable', true])
+      expect([path, answer.status, problem.code, problem.retryable]).toEqual([
+        path,
+        503,
+        'jetstream_unavailable',
+        true,
+      ])
       expect(answer.headers.get('Retry-After')).toBe('1')
       expect(performance.now() - asked).toBeLessThan(3_000)
     }
     const refused = await publish('lost')
-    expect(await refused.json()).toMatchObject({ status: 503, code: 'jetstream_unavailable', side_effects: 'none' })
+    expect(await refused.json()).toMatchObject({
+      status: 503,
+      code: 'jetstream_unavailable',
+      side_effects: 'none',
+    })
     expect((await fetch(`${host.url}/livez`)).status).toBe(200)
 
     await nats.restart()
     expect((await publish('after')).status).toBe(201)
-    const page = (await (await fetch(`${host.url}/v1/streams/OUT/messages`)).json()) as { messages: { data: string }[] }
+    const page = (await (await fetch(`${host.url}/v1/streams/OUT/messages`)).json()) as {
+      messages: { data: string }[]
+    }
     expect(page.messages.map(({ data }) => data)).toEqual(['before', 'after'])
   })
 
@@ -61,12 +74,16 @@ describe.each(HOSTS)('%s while NATS is away', (name) => {
     const last = new Promise<void>((resolve) => {
       gotLast = resolve
     })
-    const reading = readEvents(`${host.url}/v1/streams/OUT/messages?start=new`, gone.signal, (event, data) => {
-      if (event === 'caught_up') caughtUp()
-      if (event === 'message') received.push((JSON.parse(data) as { data: string }).data)
-      if (received.at(-1) === 'e') gotLast()
-      if (event === 'error') received.push(`error ${data}`)
-    })
+    const reading = readEvents(
+      `${host.url}/v1/streams/OUT/messages?start=new`,
+      gone.signal,
+      (event, data) => {
+        if (event === 'caught_up') caughtUp()
+        if (event === 'message') received.push((JSON.parse(data) as { data: string }).data)
+        if (received.at(-1) === 'e') gotLast()
+        if (event === 'error') received.push(`error ${data}`)
+      },
+    )
     await live
     await publish('a')
     await publish('b')

@@ -51,6 +51,7 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10057: 'refused_by_jetstream',
   10069: 'refused_by_jetstream',
   10074: 'refused_by_jetstream',
+  10110: 'refused_by_jetstream',
   10111: 'refused_by_jetstream',
   10117: 'refused_by_jetstream',
 }

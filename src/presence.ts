@@ -1,0 +1,43 @@
+/** Owns telling whether clients that wait are still there, where only writing to them shows it. */
+
+/** How long a connection takes to show that nobody is at its other end, once something was written to it. */
+const PROBED_MS = 10
+
+/** The clients of one host that wait for something. */
+export interface Presence {
+  /** Whether the host tells by itself that a client has left; then nothing needs to be written to find out. */
+  readonly isNoticed: boolean
+  /** Has every client that waits probed now: one has been found gone, or something has come that may be lost on it. */
+  probeAll(): void
+  /** Resolves when `promise` has settled (true), when all are to be probed, or after `ms` (false). */
+  settled(promise: Promise<unknown>, ms: number): Promise<boolean>
+  /** Waits until what was written last has shown whether the client is there. */
+  probed(): Promise<void>
+}
+
+export function createPresence(isNoticed: boolean): Presence {
+  const waiting = new Set<() => void>()
+  return {
+    isNoticed,
+    probeAll() {
+      for (const probe of waiting) probe()
+    },
+    settled(promise, ms) {
+      return new Promise((resolve) => {
+        const finish = (isSettled: boolean) => {
+          clearTimeout(timer)
+          waiting.delete(probe)
+          resolve(isSettled)
+        }
+        const probe = () => finish(false)
+        const timer = setTimeout(probe, ms)
+        waiting.add(probe)
+        promise.then(
+          () => finish(true),
+          () => finish(true),
+        )
+      })
+    },
+    probed: () => new Promise((resolve) => setTimeout(resolve, PROBED_MS)),
+  }
+}
