@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { getChromium } from '../test/support/chromium.ts'
 import { HOSTS } from '../test/support/host.ts'
 import { prepareNatsLines } from '../test/support/nats.ts'
+import { installDebianPackages } from './debian-packages.ts'
 import { getNatsServer } from './nats-server.ts'
 import { CACHE, ROOT } from './paths.ts'
 import { run } from './processes.ts'
@@ -55,7 +56,17 @@ const setUp = async (): Promise<boolean> => {
   const chromium = await getChromium()
   if (chromium.path !== undefined) ranOn.push(`Chromium ${chromium.version}`)
   else leftOut.push(`browser tests: ${chromium.reason}`)
+  await getExampleTools()
   return true
+}
+
+/** What the scripts under examples/ are written for. */
+const getExampleTools = async (): Promise<void> => {
+  const tools = ['curl', 'python3']
+  const there = await Promise.all(tools.map(async (name) => (await run(name, ['--version'])).ok))
+  const missing = tools.filter((_, index) => !there[index])
+  const reason = missing.length > 0 ? await installDebianPackages(missing) : undefined
+  if (reason) leftOut.push(`tests of the examples: no ${missing.join(', no ')}, and ${reason}`)
 }
 
 const runVitest = async (): Promise<boolean> => {

@@ -9,6 +9,7 @@ Python 3.9 or newer, nothing else. SLUICE_AUTHORIZATION: the value of the Author
 """
 
 import argparse
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -78,8 +79,8 @@ class Output:
         return self._folder / file_name(host)
 
 
-def read(options):
-    bridge, output = bridge_of(options), Output(options.out)
+def read(bridge, options):
+    output = Output(options.out)
     output.restore()
     wait_ms = options.wait_ms if options.follow else 0
     count = 0
@@ -110,9 +111,9 @@ def main():
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / ".lock", "w") as file:
+    with open(options.out / ".lock", "w") as file, contextlib.closing(bridge_of(options)) as bridge:
         lock(file, options.out)
-        count = read(options)
+        count = read(bridge, options)
     print(f"{options.out}: {count} lines read")
 
 

@@ -38,6 +38,9 @@ class Journal:
     def sync(self):
         os.fsync(self._file.fileno())
 
+    def close(self):
+        self._file.close()
+
 
 def end_of_lines(file):
     """The position behind the last newline: JSON has none inside."""
@@ -86,14 +89,20 @@ def work(options):
     if options.batch * options.work_ms >= options.ack_wait_ms:
         raise ValueError("a batch must be done within the ack wait: take a smaller --batch or a longer --ack-wait-ms")
     options.out.mkdir(parents=True, exist_ok=True)
-    journal = Journal(options.out / f"{options.worker}.journal")
-    consumer = Consumer(bridge_of(options), options)
+    path = options.out / f"{options.worker}.journal"
+    with contextlib.closing(Journal(path)) as journal, contextlib.closing(bridge_of(options)) as bridge:
+        written, again, late = share(Consumer(bridge, options), journal, options)
+    print(f"{options.worker}: {written} messages written, {again} of them delivered before, {late} acknowledged too late")
+
+
+def share(consumer, journal, options):
+    """Works until nothing is left to do; gives how many messages were written, delivered before, acknowledged too late."""
     consumer.make()
     written = again = late = 0
     while True:
         messages = consumer.pull()
         if not messages and not options.follow and consumer.is_done():
-            break
+            return written, again, late
         for message in messages:
             time.sleep(options.work_ms / 1000)
             journal.write(message)
@@ -102,7 +111,6 @@ def work(options):
             journal.sync()
             late += consumer.acknowledge(messages)
             written += len(messages)
-    print(f"{options.worker}: {written} messages written, {again} of them delivered before, {late} acknowledged too late")
 
 
 def assemble(options):

@@ -210,7 +210,8 @@ wait_or_stop() {
   fi
   told=$(sed -n 's/^[Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]: *\([0-9]\{1,4\}\)[^0-9]*$/\1/p' headers 2>/dev/null | tail -n 1)
   [ "${told:-0}" -le "$wait_s" ] || wait_s=$told
-  say "$1 failed ($(tail -n 1 complaints)); again in $wait_s s"
+  code=$(sed -n 's/.*"code": *"\([a-z_]*\)".*/\1/p' answer 2>/dev/null || true)
+  say "$1 failed (${code:-$(tail -n 1 complaints)}); again in $wait_s s"
   sleep "$wait_s"
   wait_s=$((wait_s * 2))
   [ "$wait_s" -le "$LONGEST_WAIT_S" ] || wait_s=$LONGEST_WAIT_S

@@ -42,6 +42,9 @@ class Bridge:
         if authorization:
             self._headers["Authorization"] = authorization
 
+    def close(self):
+        self._connection.close()
+
     def request(self, method, path, query=None, body=None, wait_ms=0):
         """Sends a request until it is answered for good; gives the JSON of a 2xx, else raises `Problem`.
 
