@@ -1,6 +1,7 @@
 /** Owns the types of what a request carries on its way through the app. */
-import type { JetStream, NatsCredential, StreamReader } from './jetstream.ts'
+import type { JetStream, NatsCredential } from './jetstream.ts'
 import type { Presence } from './presence.ts'
+import type { StreamReader } from './reading.ts'
 import type { Settings } from './settings.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'

@@ -1,6 +1,7 @@
 /** Owns what a client is handed of a consumer: its ack tokens and deadlines, and the return of what it did not get. */
 import type { Session } from './context.ts'
-import type { ConsumerInfo, Delivery, JetStream, PayloadForm } from './jetstream.ts'
+import type { ConsumerInfo, Delivery, JetStream } from './jetstream.ts'
+import type { PayloadForm } from './reading.ts'
 import { encodeMessage } from './schemas/message.ts'
 import { fromMs, nanosToMs } from './schemas/time.ts'
 

@@ -1,5 +1,4 @@
 /** Owns the port: what the HTTP side asks of JetStream, and what the NATS side provides. Types only. */
-import type { CursorScope } from './tokens/cursor.ts'
 
 /** Header names in their own case, each with its values in order. */
 export type MessageHeaders = Readonly<Record<string, readonly string[]>>
@@ -217,86 +216,6 @@ export interface JetStream {
   /** Settles one delivery and waits until the server has answered for it. */
   settle(replySubject: string, action: AckAction): Promise<void>
 }
-
-/**
- * Where a reader stands: right after `seq`. The rest tells whether this is still the stream it was:
- * sequences are reused after a stream was made again or has lost its tail.
- */
-export interface Position {
-  readonly seq: number
-  /** The stream's creation time; absent where the credential may not ask for it. */
-  readonly created?: string
-  /** Time of the message at `seq`, where it is known. */
-  readonly time?: string
-  /** Stands for the message at `seq` where its time is not known: right after a publish. */
-  readonly digest?: string
-  /** While the last message of each subject is being read: the sequence where that snapshot ends. */
-  readonly snapshotSeq?: number
-}
-
-/** Where to begin without a cursor. */
-export type Start =
-  | { readonly at: 'beginning' | 'new' | 'last' | 'last_per_subject' }
-  | { readonly at: 'seq'; readonly seq: number }
-  | { readonly at: 'time'; readonly time: string }
-  | { readonly at: 'tail'; readonly count: number }
-
-export type ReadOrigin = { readonly position: Position } | { readonly start: Start }
-
-/** Messages that were removed before the reader came to them; both ends included. */
-export interface Gap {
-  readonly fromSeq: number
-  readonly toSeq: number
-}
-
-/** What to read. `filters`: subject filters; empty: every message. `scope`: seals its cursors. */
-interface ReadRequest {
-  readonly stream: string
-  readonly filters: readonly string[]
-  readonly scope: CursorScope
-  readonly from: ReadOrigin
-  /** Where messages after the position are gone: fail with `cursor_expired`, or report the gap and go on behind it. */
-  readonly onGap: 'error' | 'skip'
-}
-
-export interface PageRequest extends ReadRequest {
-  readonly limit: number
-  readonly maxBytes: number
-  /** Set: where there is nothing, wait for a message until this is aborted. */
-  readonly waitUntil?: AbortSignal
-}
-
-/** `position` is right after the page, also past what the filter left out. */
-export interface Page {
-  readonly messages: readonly StoredMessage[]
-  readonly position: Position
-  /** Nothing more was there when the leader was asked. */
-  readonly upToDate: boolean
-  readonly gap?: Gap
-  /** Where the messages are of a snapshot of last messages: the sequence where it ends. */
-  readonly snapshotSeq?: number
-}
-
-/** Reads a stream by position: pages of history, and history joined to live. */
-export interface StreamReader {
-  /**
-   * The next page. Throws `stream_not_found`, `cursor_expired`, and `stream_recreated` for a position of another
-   * incarnation or past the stream's end.
-   */
-  page(request: PageRequest): Promise<Page>
-  /** The position right after a message of ours that was just stored. */
-  positionAfter(message: OutgoingMessage, ack: PubAck): Promise<Position>
-  /** Server-sent events of the stream, encoded: history, then live, until it is cancelled. Throws as `page`. */
-  tail(request: TailRequest): Promise<ReadableStream<Uint8Array>>
-}
-
-export interface TailRequest extends ReadRequest {
-  readonly payload: PayloadForm
-  readonly requestId: string
-}
-
-/** How a payload is written in JSON: text where it is text, always base64, or parsed beside the text. */
-export type PayloadForm = 'text' | 'base64' | 'json'
 
 /** What a caller shows NATS: NATS decides what it may do. `own`: the credential in the bridge's settings. */
 export type NatsCredential =

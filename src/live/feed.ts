@@ -1,6 +1,7 @@
 /** Owns the live end of a stream: one subscription for all its readers in this host, and a bounded buffer for each. */
 import { BridgeError } from '../errors.ts'
-import type { Gap, JetStream, LiveSubscription, StoredMessage } from '../jetstream.ts'
+import type { JetStream, LiveSubscription, StoredMessage } from '../jetstream.ts'
+import type { Gap } from '../reading.ts'
 import { matches } from './filters.ts'
 
 /** What a reader may leave unread before it has to go back to history. */

@@ -1,15 +1,7 @@
 /** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
 import { BridgeError } from '../errors.ts'
-import type {
-  Batch,
-  Gap,
-  JetStream,
-  Page,
-  PageRequest,
-  Position,
-  StoredMessage,
-  StreamInfo,
-} from '../jetstream.ts'
+import type { Batch, JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { Gap, Page, PageRequest, Position } from '../reading.ts'
 import { withoutCovered } from './filters.ts'
 import { findStart, type ReadBatch, verify } from './position.ts'
 

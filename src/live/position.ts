@@ -1,8 +1,9 @@
 /** Owns where a read begins: a position checked against the stream as it is now, or a start found in it. */
 import { BridgeError, refuse } from '../errors.ts'
-import type { Batch, BatchRequest, JetStream, Position, Start, StreamInfo } from '../jetstream.ts'
+import type { Batch, BatchRequest, JetStream, StreamInfo } from '../jetstream.ts'
+import type { CursorScope, Position, Start } from '../reading.ts'
 import { toNanos } from '../schemas/time.ts'
-import { type CursorScope, digestMessage } from '../tokens/cursor.ts'
+import { digestMessage } from '../tokens/cursor.ts'
 
 /** Right before the first message there is. */
 export function earliest({ created, state }: StreamInfo): Position {

@@ -1,6 +1,7 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
-import type { JetStream, Page, PageRequest, Position, StreamReader } from '../jetstream.ts'
+import type { JetStream } from '../jetstream.ts'
 import { streamPieces } from '../pieces.ts'
+import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
 import { digestMessage } from '../tokens/cursor.ts'
 import { createFeeds, type Feeds } from './feed.ts'
 import { readPage } from './history.ts'

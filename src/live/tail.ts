@@ -1,6 +1,7 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
 import { BridgeError, ERRORS, toProblem } from '../errors.ts'
-import type { Gap, JetStream, Page, Position, StoredMessage, TailRequest } from '../jetstream.ts'
+import type { JetStream, StoredMessage } from '../jetstream.ts'
+import type { Gap, Page, Position, TailRequest } from '../reading.ts'
 import { encodeMessage } from '../schemas/message.ts'
 import type { Feeds, Seat } from './feed.ts'
 import { readPage } from './history.ts'

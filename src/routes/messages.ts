@@ -4,7 +4,8 @@ import type { Context } from 'hono'
 import { accepts } from 'hono/accepts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
-import type { Page, PayloadForm, Position, StoredMessage } from '../jetstream.ts'
+import type { StoredMessage } from '../jetstream.ts'
+import type { CursorScope, Page, PayloadForm, Position } from '../reading.ts'
 import { createRouter } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { encodeMessage } from '../schemas/message.ts'
@@ -19,7 +20,6 @@ import {
   readQuery,
   tailEventSchema,
 } from '../schemas/read.ts'
-import type { CursorScope } from '../tokens/cursor.ts'
 import { type Reading, settleReading } from './reading.ts'
 
 const readMessagesRoute = createRoute({

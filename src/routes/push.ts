@@ -3,9 +3,9 @@ import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { encodeDelivery, giveBack } from '../deliveries.ts'
 import { toProblem } from '../errors.ts'
-import type { ConsumerInfo, Delivery, PayloadForm } from '../jetstream.ts'
+import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import type { Pieces } from '../pieces.ts'
-import type { CursorScope } from '../tokens/cursor.ts'
+import type { CursorScope, PayloadForm } from '../reading.ts'
 
 /** Few at a time: what waits here for a slow client is delivered to no other. */
 const BATCH = 32

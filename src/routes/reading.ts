@@ -2,10 +2,9 @@
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
-import type { ReadOrigin } from '../jetstream.ts'
+import type { CursorScope, ReadOrigin } from '../reading.ts'
 import type { ReadQuery } from '../schemas/read.ts'
 import { start as startSchema } from '../schemas/read.ts'
-import type { CursorScope } from '../tokens/cursor.ts'
 import type { Ticket } from '../tokens/ticket.ts'
 
 /** What to read, from where. */

@@ -1,6 +1,7 @@
 /** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
 import { z } from '@hono/zod-openapi'
-import type { PayloadForm, StoredMessage } from '../jetstream.ts'
+import type { StoredMessage } from '../jetstream.ts'
+import type { PayloadForm } from '../reading.ts'
 import { seq, streamName, subject } from './names.ts'
 
 export const cursorText = z.string().min(1).openapi({

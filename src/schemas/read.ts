@@ -1,6 +1,6 @@
 /** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
 import { z } from '@hono/zod-openapi'
-import type { Start } from '../jetstream.ts'
+import type { Start } from '../reading.ts'
 import { cursorText, messageSchema, payloadForm } from './message.ts'
 import { queryInteger, subjectFilters } from './names.ts'
 import { problemSchema } from './problem.ts'

@@ -1,7 +1,7 @@
 /** Owns cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
 import { createHash } from 'node:crypto'
 import { BridgeError } from '../errors.ts'
-import type { Position } from '../jetstream.ts'
+import type { CursorScope, Position } from '../reading.ts'
 import { fromNanos, toNanos } from '../schemas/time.ts'
 import { createSealer, type Keyring, type Sealer } from './seal.ts'
 
@@ -11,18 +11,6 @@ const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
 const DIGEST_BYTES = 8
 const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
 const NO_FILTER = Buffer.alloc(DIGEST_BYTES)
-
-/** Cursors of one stream under one filter. */
-export interface CursorScope {
-  seal(position: Position): string
-  /**
-   * Throws `cursor_invalid` for what the bridge did not seal for this tenant, and `cursor_mismatch` for a cursor of
-   * another stream or filter. One made without a filter goes with any.
-   */
-  open(token: string): Position
-  /** As `open`, but takes only a cursor of this very filter. */
-  openOwn(token: string): Position
-}
 
 /** Cursors of one tenant. */
 export interface Cursors {
