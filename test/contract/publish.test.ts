@@ -370,17 +370,23 @@ onEveryTarget((target) => {
       for (const { headers } of messages) expect(Object.keys(headers)).not.toContain('Nats-Rollup')
     })
 
-    test("413 payload_too_large, and nothing stored, when the body is over the server's limit", async () => {
-      const orders = await target.makeStream()
-      const body = Buffer.alloc(target.limits.max_payload_bytes + 1)
+    test.each([
+      ['a byte', 1],
+      ['megabytes', 4_194_304],
+    ])(
+      "413 payload_too_large, and nothing stored, when the body is %s over the server's limit",
+      async (_, over) => {
+        const orders = await target.makeStream()
+        const body = Buffer.alloc(target.limits.max_payload_bytes + over)
 
-      const answer = await target.bridge.send(`POST ${publishPath(orders.subject('a'))}`, { body })
+        const answer = await target.bridge.send(`POST ${publishPath(orders.subject('a'))}`, { body })
 
-      expect(answer).toMatchObject(
-        problem(413, 'payload_too_large', { side_effects: 'none', retryable: false }),
-      )
-      expect(await stored(orders)).toEqual([])
-    })
+        expect(answer).toMatchObject(
+          problem(413, 'payload_too_large', { side_effects: 'none', retryable: false }),
+        )
+        expect(await stored(orders)).toEqual([])
+      },
+    )
 
     test("413 payload_too_large when body and headers together are over the server's limit", async () => {
       const orders = await target.makeStream()
