@@ -84,8 +84,7 @@ describe('the layers of src', () => {
 
   it('make no circle', () => {
     const next = new Map(files.map((file) => [file, new Set<string>()]))
-    for (const { file, target, typeOnly } of imports)
-      if (!typeOnly && next.has(target)) next.get(file)?.add(target)
+    for (const { file, target } of imports) if (next.has(target)) next.get(file)?.add(target)
     const settled = new Set<string>()
     const circles: string[] = []
     const walk = (file: string, path: readonly string[]) => {

@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import { refuseBody } from '../read-body.ts'
 
 /** A thousand ack tokens, with room to spare. */
 const MAX_JSON_BYTES = 1_048_576
@@ -10,9 +11,7 @@ const JSON_TYPE = /^application\/json\s*(;|$)/i
 
 const bounded = bodyLimit({
   maxSize: MAX_JSON_BYTES,
-  onError: () => {
-    throw new BridgeError('payload_too_large', `A JSON body may have ${MAX_JSON_BYTES} bytes.`)
-  },
+  onError: (c) => refuseBody(c.req.raw, MAX_JSON_BYTES),
 })
 
 /**

@@ -82,7 +82,7 @@ const deleteMessageRoute = createRoute({
 })
 
 /** Seconds that a private cache may keep what a sequence holds. */
-const CACHE_SECONDS = 3_600
+const CACHE_SECONDS = 60
 
 export const message = createRouter()
   .openapi(getLastMessageRoute, (c) => {
@@ -113,19 +113,29 @@ async function answerMessage(
     jetstream.getMessage(stream, lookup),
   ])
   if (!found) throw new BridgeError('message_not_found', `Stream "${stream}" does not have the message.`)
-  c.header('ETag', etagOf(found))
+  const raw = !takesJson(c.req.header('Accept'))
+  const etag = etagOf(found, raw ? 'raw' : (form ?? 'text'))
+  c.header('ETag', etag)
   c.header('Vary', 'Accept', { append: true })
-  if (c.req.header('If-None-Match')?.includes(etagOf(found))) return c.body(null, 304)
-  if (!takesJson(c.req.header('Accept'))) return answerRaw(c, found)
+  if (isKnown(c.req.header('If-None-Match'), etag)) return c.body(null, 304)
+  if (raw) return answerRaw(c, found)
   const { seq, time } = found
   const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
   c.header('Content-Type', 'application/json')
   return c.body(encodeMessage(stream, found, form ?? 'text', { cursor }))
 }
 
-/** A sequence may be used again in another incarnation of the stream, but not at the same nanosecond. */
-function etagOf({ seq, time }: StoredMessage): string {
-  return `"${seq}-${(toNanos(time) ?? 0n).toString(36)}"`
+/**
+ * A sequence may be used again in another incarnation of the stream, but not at the same nanosecond. Weak, since the
+ * cursor beside a message is sealed anew each time.
+ */
+function etagOf({ seq, time }: StoredMessage, form: string): string {
+  return `W/"${seq}-${(toNanos(time) ?? 0n).toString(36)}-${form}"`
+}
+
+function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
+  const opaque = (tag: string) => tag.trim().replace(/^W\//, '')
+  return ifNoneMatch === '*' || (ifNoneMatch ?? '').split(',').map(opaque).includes(opaque(etag))
 }
 
 function takesJson(accept = '*/*'): boolean {

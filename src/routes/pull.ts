@@ -162,10 +162,16 @@ async function* encodePulled(
       yield piece
       piece = ''
     }
-    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}}`
+    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}`
+    // A connection whose other end is gone takes one write; it is the next one that fails.
+    yield '}'
     taken = true
   } finally {
-    if (!taken) await giveBack(c.var.session.jetstream, deliveries)
+    const { signal } = c.req.raw
+    const giveAllBack = () => giveBack(c.var.session.jetstream, deliveries)
+    if (!taken || signal.aborted) await giveAllBack()
+    // Node's server takes a small answer before it writes: that the client is gone shows after that.
+    else signal.addEventListener('abort', () => void giveAllBack(), { once: true })
   }
 }
 
