@@ -2,6 +2,8 @@
 
 /** How long a connection takes to show that nobody is at its other end, once something was written to it. */
 const PROBED_MS = 10
+/** The same for a client that has asked just now, and will hardly be gone. */
+const FRESHLY_PROBED_MS = 5
 
 /** The clients of one host that wait for something. */
 export interface Presence {
@@ -11,8 +13,8 @@ export interface Presence {
   probeAll(): void
   /** Resolves when `promise` has settled (true), when all are to be probed, or after `ms` (false). */
   settled(promise: Promise<unknown>, ms: number): Promise<boolean>
-  /** Waits until what was written last has shown whether the client is there. */
-  probed(): Promise<void>
+  /** Waits until what was written last has shown whether the client is there; less long for one that has just asked. */
+  probed(isFresh?: boolean): Promise<void>
 }
 
 export function createPresence(isNoticed: boolean): Presence {
@@ -38,6 +40,9 @@ export function createPresence(isNoticed: boolean): Presence {
         )
       })
     },
-    probed: () => new Promise((resolve) => setTimeout(resolve, PROBED_MS)),
+    probed: (isFresh = false) =>
+      isNoticed
+        ? Promise.resolve()
+        : new Promise((resolve) => setTimeout(resolve, isFresh ? FRESHLY_PROBED_MS : PROBED_MS)),
   }
 }

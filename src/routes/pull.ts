@@ -164,6 +164,7 @@ async function* encodePulled(
     }
     yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}`
     // A connection whose other end is gone takes one write; it is the next one that fails.
+    if (deliveries.length > 0) await c.var.dependencies.presence.probed(true)
     yield '}'
     taken = true
   } finally {
