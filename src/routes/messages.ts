@@ -20,7 +20,7 @@ import {
   readQuery,
   tailEventSchema,
 } from '../schemas/read.ts'
-import { type Reading, settleReading } from './reading.ts'
+import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({
   method: 'get',

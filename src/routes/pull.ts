@@ -15,7 +15,7 @@ import { consumerName, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import { answerWhileWaiting, declared } from './answers.ts'
 import { pushDeliveries } from './push.ts'
-import { useTicket } from './reading.ts'
+import { useTicket } from './read-origin.ts'
 
 const params = z.object({ stream: streamName, consumer: consumerName })
 const missing = ['stream_not_found', 'consumer_not_found', 'consumer_busy'] as const
