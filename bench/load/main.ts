@@ -1,0 +1,43 @@
+/** Owns the entry of a load process: it does one job after another, as they are asked for over IPC. */
+import * as natively from './natively.ts'
+import * as overHttp from './over-http.ts'
+import { record, replay } from './replay.ts'
+
+const JOBS = {
+  publish: overHttp.publish,
+  readPages: overHttp.readPages,
+  readLines: overHttp.readLines,
+  pullAndAck: overHttp.pullAndAck,
+  publishNatively: natively.publishNatively,
+  readBatches: natively.readBatches,
+  catchUp: natively.catchUp,
+  pullAndAckNatively: natively.pullAndAckNatively,
+  store: natively.store,
+  askApi: natively.askApi,
+  record,
+  replay,
+}
+
+/** What a load process can do, by name. */
+export type Jobs = typeof JOBS
+export type JobName = keyof Jobs
+
+/** A job as it is sent, and what is sent back. */
+export type JobRequest = { name: JobName; job: unknown }
+export type JobReply = { done: unknown } | { failed: string }
+
+const run = async ({ name, job }: JobRequest): Promise<JobReply> => {
+  try {
+    return { done: await (JOBS[name] as (job: unknown) => Promise<unknown>)(job) }
+  } catch (err) {
+    return { failed: err instanceof Error ? err.message : String(err) }
+  }
+}
+
+process.on('message', (request: JobRequest) => {
+  void run(request).then((reply) => process.send?.(reply))
+})
+// Whoever asked is gone.
+process.on('disconnect', () => process.exit(0))
+// A Ctrl-C of the terminal is the parent's to act on.
+process.on('SIGINT', () => {})

@@ -1,0 +1,93 @@
+/** Owns the clock of a measurement: what clients do in parallel, counted within a span of time, and what it costs. */
+import { readFileSync } from 'node:fs'
+
+/**
+ * Work goes on all the time; what is done in `measureMs`, after `warmUpMs`, counts. `watchedPid`: the process whose CPU
+ * time is told beside, by default this one.
+ */
+export type Span = { warmUpMs: number; measureMs: number; watchedPid?: number | undefined }
+
+/** What was done in `ms`. Latencies are those of single steps, where they mean something. */
+export type Rate = { messages: number; ms: number; p50Ms?: number; p99Ms?: number; cpuMs?: number }
+
+/** Does one thing and answers how many messages that was; 0 says that nothing is left to do. */
+export type Step = () => Promise<number>
+
+/** Linux counts CPU time in these. */
+const TICK_MS = 10
+/** In /proc/PID/stat, counted behind the name, which may hold anything. */
+const USER_FIELD = 11
+const SYSTEM_FIELD = 12
+
+/** CPU time that a process has used, all its threads together; NaN where the system does not tell. */
+const cpuMsOf = (pid: number): number => {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? []
+    return (Number(fields[USER_FIELD]) + Number(fields[SYSTEM_FIELD])) * TICK_MS
+  } catch {
+    return Number.NaN
+  }
+}
+
+/** Tells how much CPU time a process has used from now on. */
+export const watchCpu = (pid: number = process.pid): (() => { cpuMs?: number }) => {
+  const before = cpuMsOf(pid)
+  return () => {
+    const cpuMs = cpuMsOf(pid) - before
+    return Number.isNaN(cpuMs) ? {} : { cpuMs }
+  }
+}
+
+const percentile = (sorted: Float64Array, share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+
+/** Counts what is done between begin and end. */
+const createTally = (begin: number) => {
+  const latencies: number[] = []
+  let messages = 0
+  return {
+    count: (done: number, from: number, now: number, end: number) => {
+      if (now <= begin || now > end) return
+      messages += done
+      latencies.push(now - from)
+    },
+    rate: (end: number): Rate => {
+      const ms = end - begin
+      if (ms <= 0 || messages === 0) throw new Error('nothing was done in the span that counts')
+      const sorted = Float64Array.from(latencies).sort()
+      return { messages, ms, p50Ms: percentile(sorted, 0.5), p99Ms: percentile(sorted, 0.99) }
+    },
+  }
+}
+
+/** Runs one loop per step until the span is over. Throws what a step throws, and when nothing was done at all. */
+export const measureRate = async (steps: readonly Step[], span: Span): Promise<Rate> => {
+  const begin = performance.now() + span.warmUpMs
+  let end = begin + span.measureMs
+  const tally = createTally(begin)
+  let usedCpu = watchCpu(span.watchedPid)
+  const begun = setTimeout(() => {
+    usedCpu = watchCpu(span.watchedPid)
+  }, span.warmUpMs)
+
+  const loop = async (step: Step): Promise<void> => {
+    let before = performance.now()
+    while (before < end) {
+      const done = await step()
+      const now = performance.now()
+      if (done === 0) end = Math.min(end, now)
+      tally.count(done, before, now, end)
+      before = now
+    }
+  }
+  try {
+    await Promise.all(steps.map(loop))
+    return { ...tally.rate(end), ...usedCpu() }
+  } finally {
+    clearTimeout(begun)
+  }
+}
+
+/** `count` things that are made at the same time. */
+export const times = async <Made>(count: number, make: (index: number) => Promise<Made>): Promise<Made[]> =>
+  await Promise.all(Array.from({ length: count }, (_, index) => make(index)))

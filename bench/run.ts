@@ -1,0 +1,85 @@
+/** Owns `npm run bench`: Sluice on its hosts beside the native client, on the same nats-server in the same run. */
+import { join, relative } from 'node:path'
+import { ROOT } from '../scripts/paths.ts'
+import { type Figure, measureFigure, type Result } from './figure.ts'
+import { publishFigures } from './figures/publish.ts'
+import { pullFigures } from './figures/pull.ts'
+import { linesFigures, pagesFigures } from './figures/read.ts'
+import { describeMachine, machineLine } from './machine.ts'
+import { type BenchOptions, BenchRefused, type Group, type Pace, readOptions, USAGE } from './options.ts'
+import { clearProfiles, summarizeProfile } from './profile.ts'
+import { formatTable, writeReport } from './report.ts'
+import { type Endings, FOLDER, type Stage, setStage } from './stage.ts'
+
+const FIGURES: Record<Group, (stage: Stage, pace: Pace) => Promise<Figure[]>> = {
+  publish: publishFigures,
+  pages: pagesFigures,
+  ndjson: linesFigures,
+  pull: pullFigures,
+}
+
+const say = (text: string): void => console.error(text)
+
+const endings: Endings = []
+
+let stopped = false
+
+const end = async (): Promise<void> => {
+  for (let undo = endings.pop(); undo; undo = endings.pop()) await undo()
+}
+
+const endWhenAsked = (): void => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (stopped) return
+      stopped = true
+      void end().finally(() => process.exit(1))
+    })
+  }
+}
+
+const measureAll = async (stage: Stage, { groups, pace }: BenchOptions): Promise<Result[]> => {
+  const results: Result[] = []
+  for (const group of groups) {
+    for (const figure of await FIGURES[group](stage, pace)) {
+      results.push(await measureFigure(figure, pace.rounds, say))
+    }
+  }
+  return results
+}
+
+const bench = async (options: BenchOptions): Promise<void> => {
+  const began = new Date()
+  if (options.profile) clearProfiles(FOLDER)
+  const stage = await setStage(options, endings)
+  const machine = await describeMachine(stage.natsVersion)
+  say(machineLine(machine))
+  const results = await measureAll(stage, options)
+  await end()
+
+  const { pace } = options
+  const path = join(FOLDER, `${began.toISOString().replaceAll(/[:.]/g, '-')}.json`)
+  writeReport(path, { startedAt: began.toISOString(), machine, pace, results })
+  const took = Math.round((Date.now() - began.getTime()) / 1_000)
+  console.log(`\n${machineLine(machine)}`)
+  console.log(`rounds: ${pace.rounds}, ${pace.measureMs} ms each; ratio: median of the ratios of each round`)
+  console.log(formatTable(results))
+  if (options.profile) console.log(summarizeProfile(FOLDER))
+  console.log(`\n${took} s; all rounds: ${relative(ROOT, path)}`)
+}
+
+const main = async (): Promise<void> => {
+  endWhenAsked()
+  const options = readOptions(process.argv.slice(2))
+  if (options) await bench(options)
+  else console.log(USAGE)
+}
+
+main().catch(async (err: unknown) => {
+  // Whoever stops it has cut short what was under way.
+  if (stopped) return
+  await end()
+  const message = err instanceof Error ? err.message : String(err)
+  say(err instanceof BenchRefused ? `${message}\n${USAGE}` : message)
+  process.exitCode = 1
+})
