@@ -173,7 +173,7 @@ describe('connection', () => {
   it('publish_unconfirmed when the server falls silent, nothing is sent twice, and it is dialled again', async () => {
     const { jetstream, close } = open(nats.wsUrl, { REQUEST_TIMEOUT_MS: '200', CONNECT_TIMEOUT_MS: '200' })
     const stream = await makeStream(jetstream, { storage: 'file' })
-    nats.pause()
+    await nats.pause()
     const plain = codeOf(publishText(jetstream, `${stream}.a`, 'x'))
     const keyed = codeOf(publishText(jetstream, `${stream}.a`, 'y', { 'Nats-Msg-Id': ['k'] }))
     const read = codeOf(jetstream.getBatch(stream, { from: { seq: 1 }, batch: 1, maxBytes: 1 }))

@@ -82,7 +82,7 @@ onEveryHost(
       const events = await openEvents(alice, `${STREAM}/messages`, { headers: { 'Last-Event-ID': cursor } })
       await events.take('caught_up', 1)
 
-      guarded.nats.pause()
+      await guarded.nats.pause()
       await failWithoutNats()
       guarded.nats.resume()
       await guarded.nats.kill()

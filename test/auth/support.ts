@@ -28,7 +28,7 @@ const userText = ({ name, password, publish, subscribe }: NatsUser) =>
       : ''
   } }`
 
-/** `users = [ … ]` in the words of a nats-server configuration. */
+/** `users: [ … ]` in the words of a nats-server configuration. */
 export const usersText = (users: readonly NatsUser[]) => `users: [ ${users.map(userText).join('\n')} ]`
 
 /** All users in one account. */
@@ -81,14 +81,25 @@ export function as(bridge: Client, authorization: string): Client {
     page: (stream, query = {}) => ok(`GET /v1/streams/${stream}/messages`, { query }),
     pull: (consumerPath, pull = {}) => ok(`POST ${consumerPath}/pull`, { json: pull }),
     settle: async (...acks) => {
-      const { results } = await ok<Awaited<{ results: Awaited<ReturnType<Client['settle']>> }>>(
-        'POST /v1/acks',
-        { json: { acks } },
-      )
+      const { results } = await ok<{ results: Awaited<ReturnType<Client['settle']>> }>('POST /v1/acks', {
+        json: { acks },
+      })
       return results
     },
   }
 }
+
+/** What `POST /v1/tickets` answers. */
+export interface Ticket {
+  readonly ticket: string
+  readonly url: string
+  readonly open_until: string
+  readonly valid_until: string
+}
+
+export const createTicket = (client: Client, json: object) => client.ok<Ticket>('POST /v1/tickets', { json })
+
+export const pathOf = ({ url }: Pick<Ticket, 'url'>) => new URL(url).pathname + new URL(url).search
 
 /** A bridge and its NATS: to be used inside tests. */
 export interface Guarded {

@@ -88,7 +88,8 @@ describe.each(HOSTS)('%s while NATS is away', (name) => {
     await publish('a')
     await publish('b')
     await nats.kill()
-    expect((await publish('lost')).status).toBe(503)
+    // Where the loss has not shown yet, the publish is on its way and nobody knows how far it came.
+    expect([503, 504]).toContain((await publish('lost')).status)
     await nats.restart()
     for (const payload of ['c', 'd', 'e']) expect((await publish(payload)).status).toBe(201)
     await last

@@ -1,5 +1,5 @@
 /** Owns the nats-servers of the tests: one or three, with files of their own that are gone at the end. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -26,8 +26,8 @@ export type TestNats = {
   kill: () => Promise<void>
   /** Starts it again, after a SIGKILL if it still runs: same ports, same store. */
   restart: () => Promise<void>
-  /** SIGSTOP: it keeps its connections and answers nothing. */
-  pause: () => void
+  /** SIGSTOP, and the wait until all its threads stand still: it keeps its connections and answers nothing. */
+  pause: () => Promise<void>
   /** SIGCONT. */
   resume: () => void
 }
@@ -108,9 +108,21 @@ export const startNats = async (options: TestNatsOptions = {}): Promise<TestNats
       await server.crash()
       server = await start()
     },
-    pause: () => server.signal('SIGSTOP'),
+    pause: async () => {
+      server.signal('SIGSTOP')
+      while (!isStopped(server.pid)) await delay(1)
+    },
     resume: () => server.signal('SIGCONT'),
   }
+}
+
+/** Whether every thread of a process is stopped; a signal reaches them one by one. */
+const isStopped = (pid: number): boolean => {
+  const tasks = `/proc/${pid}/task`
+  const states = readdirSync(tasks).map(
+    (task) => /\) (\w)/.exec(readFileSync(join(tasks, task, 'stat'), 'utf8'))?.[1],
+  )
+  return states.every((state) => state === 'T')
 }
 
 const CLUSTER_WAIT_MS = 30_000
