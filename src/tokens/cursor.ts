@@ -10,6 +10,8 @@ const PURPOSE = 'c1'
 const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
 const DIGEST_BYTES = 8
 const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
+/** Names that callers make up must not fill the memory. */
+const MAX_KNOWN_SCOPES = 1_000
 const NO_FILTER = Buffer.alloc(DIGEST_BYTES)
 
 /** Cursors of one tenant. */
@@ -21,7 +23,16 @@ export interface Cursors {
 /** `tenant`: whose cursors these are; another's do not open. */
 export function createCursors(keyring: Keyring, tenant: string): Cursors {
   const sealer = createSealer(keyring, PURPOSE, tenant)
-  return { scope: (stream, filters) => cursorScope(sealer, stream, filters) }
+  // A publish seals one cursor in a scope of its own, and without a filter there are only as many as streams.
+  const unfiltered = new Map<string, CursorScope>()
+  return {
+    scope(stream, filters) {
+      if (filters.length > 0) return cursorScope(sealer, stream, filters)
+      const known = unfiltered.get(stream) ?? cursorScope(sealer, stream, filters)
+      if (unfiltered.size < MAX_KNOWN_SCOPES) unfiltered.set(stream, known)
+      return known
+    },
+  }
 }
 
 /** Eight bytes that stand for texts, whatever their length. */

@@ -1,5 +1,11 @@
 /** Owns sealing: bytes into an opaque text that only the bridge's keys can make or read. */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  type KeyObject,
+  randomFillSync,
+} from 'node:crypto'
 
 const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12
@@ -17,7 +23,7 @@ export interface Sealer {
 
 interface Key {
   readonly id: string
-  readonly bytes: Uint8Array
+  readonly secret: KeyObject
 }
 
 /** The keys in order: the first seals, all open. */
@@ -40,7 +46,20 @@ function readKey(text: string): Key {
   const [id = '', encoded = ''] = text.split(':')
   const bytes = Buffer.from(encoded, 'base64url')
   if (bytes.length !== 32) throw new Error('Bad settings. TOKEN_KEYS: a key must be 32 bytes')
-  return { id, bytes }
+  return { id, secret: createSecretKey(bytes) }
+}
+
+// Random bytes are drawn for many nonces at once: each draw costs more than a seal.
+const nonces = Buffer.alloc(NONCE_BYTES * 512)
+let noncesUsed = nonces.length
+
+function nextNonce(): Buffer {
+  if (noncesUsed === nonces.length) {
+    randomFillSync(nonces)
+    noncesUsed = 0
+  }
+  noncesUsed += NONCE_BYTES
+  return nonces.subarray(noncesUsed - NONCE_BYTES, noncesUsed)
 }
 
 /**
@@ -56,8 +75,8 @@ export function createSealer(keyring: Keyring, purpose: string, context: string)
 
   return {
     seal(plain) {
-      const nonce = randomBytes(NONCE_BYTES)
-      const cipher = createCipheriv(CIPHER, sealing.bytes, nonce)
+      const nonce = nextNonce()
+      const cipher = createCipheriv(CIPHER, sealing.secret, nonce)
       cipher.setAAD(sealingAdditional)
       const sealed = Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
       return sealingPrefix + sealed.toString('base64url')
@@ -80,7 +99,7 @@ export function createSealer(keyring: Keyring, purpose: string, context: string)
 function decrypt(key: Key, additional: Uint8Array, sealed: Buffer): Uint8Array | undefined {
   try {
     const tagAt = sealed.length - TAG_BYTES
-    const decipher = createDecipheriv(CIPHER, key.bytes, sealed.subarray(0, NONCE_BYTES), {
+    const decipher = createDecipheriv(CIPHER, key.secret, sealed.subarray(0, NONCE_BYTES), {
       authTagLength: TAG_BYTES,
     })
     decipher.setAAD(additional)
