@@ -54,40 +54,50 @@ function socketFactory(sockets: DialSocket[], dialed: AbortSignal): SocketFactor
       if (data instanceof ArrayBuffer && REFUSAL.test(new TextDecoder().decode(data))) entry.refused = true
     }
     socket.addEventListener('message', look)
-    const sendApart = sendTogether(socket)
-    dialed.addEventListener('abort', () => {
-      socket.removeEventListener('message', look)
-      sendApart()
-    })
+    sendTogether(socket)
+    dialed.addEventListener('abort', () => socket.removeEventListener('message', look))
     sockets.push(entry)
     return { socket, encrypted: url.startsWith('wss:') }
   }
 }
 
+// Runs once what is at hand has been handled; absent in older runtimes.
+const soon: (act: () => void) => unknown = globalThis.setImmediate ?? ((act) => setTimeout(act, 0))
+
 /**
- * Sends what is sent in one go as one frame, until the returned function is called. nats.ws sends CONNECT and PING
+ * Sends what comes together as one frame: many requests at once cost one write. And nats.ws sends CONNECT and PING
  * apart: a server that refuses the first closes with the second unread, and the reset that follows can swallow the refusal.
  */
-function sendTogether(socket: WebSocket): () => void {
-  let held: Uint8Array[] = []
+function sendTogether(socket: WebSocket): void {
+  let held: ArrayBuffer[] = []
   const flush = () => {
     const frames = held
     held = []
     if (frames.length === 0) return
     try {
-      WebSocket.prototype.send.call(socket, new Uint8Array(frames.flatMap((frame) => [...frame])))
+      WebSocket.prototype.send.call(socket, join(frames))
     } catch {
       // The socket has closed meanwhile, and nats.ws hears of that by itself.
     }
   }
   const send = (data: ArrayBuffer) => {
-    if (held.push(new Uint8Array(data)) === 1) queueMicrotask(flush)
+    if (held.push(data) === 1) soon(flush)
   }
-  Object.defineProperty(socket, 'send', { value: send, configurable: true })
-  return () => {
+  const close = (...reason: [code?: number, reason?: string]) => {
     flush()
-    Reflect.deleteProperty(socket, 'send')
+    WebSocket.prototype.close.apply(socket, reason)
   }
+  Object.defineProperties(socket, { send: { value: send }, close: { value: close } })
+}
+
+function join(frames: readonly ArrayBuffer[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(frames.reduce((size, { byteLength }) => size + byteLength, 0))
+  let at = 0
+  for (const frame of frames) {
+    whole.set(new Uint8Array(frame), at)
+    at += frame.byteLength
+  }
+  return whole
 }
 
 const dialOptions = (url: string, settings: Settings, wsFactory: SocketFactory): DialOptions => ({
