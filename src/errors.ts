@@ -106,6 +106,11 @@ export class BridgeError extends Error {
   }
 }
 
+/** Whether a failure may pass by itself, so that it is worth to try again. */
+export function isPassing(failure: unknown): boolean {
+  return failure instanceof BridgeError && ERRORS[failure.code].retryable
+}
+
 /** Refuses one named field of the input with `invalid_request`. */
 export function refuse(field: string, message: string): BridgeError {
   return new BridgeError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })

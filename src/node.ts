@@ -10,7 +10,7 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** On a loopback address nobody needs to say who may call. */
 function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessEnv {
-  return LOOPBACK.has(hostname) ? { AUTH: 'none', ...env } : env
+  return LOOPBACK.has(hostname) ? { ...env, AUTH: env.AUTH || 'none' } : env
 }
 
 function start() {

@@ -22,7 +22,7 @@ const list = z
 
 const natsUrls = list.pipe(
   z
-    .array(z.string().regex(/^wss?:\/\/[^/\s]+/, 'must be a ws:// or wss:// URL'))
+    .array(z.string().regex(/^wss?:\/\/[^/\s@]+(\/|$)/, 'must be a ws:// or wss:// URL without a user'))
     .min(1, 'must name a NATS server'),
 )
 
@@ -32,8 +32,15 @@ const tokenKeys = list.pipe(
     .min(1, 'must hold at least one key'),
 )
 
+/** Browsers write an origin in one way: in lower case, without the port that goes without saying. */
 const origins = list.pipe(
-  z.array(z.string().regex(/^https?:\/\/[^/\s*]+$/, 'must be an origin such as https://app.example.com')),
+  z.array(
+    z
+      .string()
+      .regex(/^https?:\/\/[^/\s*?#@]+$/, 'must be an origin such as https://app.example.com')
+      .refine((text) => URL.canParse(text), 'must be an origin such as https://app.example.com')
+      .transform((text) => (URL.canParse(text) ? new URL(text).origin : text)),
+  ),
 )
 
 const settingsSchema = z.object({

@@ -2,7 +2,7 @@
 import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
-import type { Dependencies } from './context.ts'
+import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { createSessions } from './hosts/sessions.ts'
 import { identify } from './middleware/authenticate.ts'
@@ -20,11 +20,16 @@ interface Bridge {
 /** The app of the isolate: it answers what asks nothing of JetStream, and words refusals. */
 let front: Bridge | undefined
 
+/** What a request passes on its way to being refused. */
+const NO_SESSION = new Proxy({} as Session, {
+  get() {
+    throw new Error('The isolate keeps no sessions.')
+  },
+})
+
 function openFront(env: Bindings): Bridge {
   const dependencies = createDependencies(readSettings(env), {
-    openSession: () => {
-      throw new Error('The isolate keeps no sessions.')
-    },
+    openSession: () => NO_SESSION,
     noticesDisconnects: false,
   })
   const app = createApp(dependencies)
@@ -55,8 +60,7 @@ const NEEDS_HOST = /^\/(v1|readyz)(\/|$)/
 
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
 function hostName(request: Request, dependencies: Dependencies): string | undefined {
-  const { pathname } = new URL(request.url)
-  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(pathname)) return undefined
+  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(decodedPath(request))) return undefined
   try {
     const { tenant } = identify(request, dependencies)
     return `${tenant}/${Math.floor(Math.random() * dependencies.settings.CONNECTION_SHARDS)}`
@@ -65,15 +69,27 @@ function hostName(request: Request, dependencies: Dependencies): string | undefi
   }
 }
 
+/** As the app reads it: a path may spell any of its characters in the other way. */
+function decodedPath({ url }: Request): string {
+  const { pathname } = new URL(url)
+  try {
+    return decodeURI(pathname)
+  } catch {
+    return pathname
+  }
+}
+
 /** A Durable Object is restarted at any time: what it was doing may have been done. */
-function answerLostHost(request: Request, cause: unknown, { log }: Dependencies): Response {
+function answerLostHost(request: Request, cause: unknown, { log, settings }: Dependencies): Response {
   const reads = request.method === 'GET' || request.method === 'HEAD'
   const failure = new BridgeError(
     reads ? 'jetstream_unavailable' : 'internal',
     'The connection host was restarted.',
   )
   log({ level: 'warn', detail: failure.message, cause: String(cause) })
-  return problemResponse(failure)
+  const origin = request.headers.get('Origin') ?? ''
+  const listed = settings.CORS_ORIGINS.includes(origin)
+  return problemResponse(failure, listed ? { 'Access-Control-Allow-Origin': origin } : {})
 }
 
 function refuseAll(failure: unknown): Response {
@@ -81,7 +97,7 @@ function refuseAll(failure: unknown): Response {
   return problemResponse(failure)
 }
 
-function problemResponse(failure: unknown): Response {
+function problemResponse(failure: unknown, headers: Readonly<Record<string, string>> = {}): Response {
   const problem = toProblem(failure, crypto.randomUUID())
   return new Response(JSON.stringify(problem), {
     status: problem.status,
@@ -89,6 +105,9 @@ function problemResponse(failure: unknown): Response {
       'Content-Type': 'application/problem+json',
       'X-Request-Id': problem.request_id,
       'Cache-Control': 'no-store',
+      'X-Content-Type-Options': 'nosniff',
+      Vary: 'Origin',
+      ...headers,
     },
   })
 }

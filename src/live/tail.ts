@@ -1,5 +1,5 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
-import { BridgeError, ERRORS, toProblem } from '../errors.ts'
+import { BridgeError, isPassing, toProblem } from '../errors.ts'
 import type { JetStream, StoredMessage } from '../jetstream.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
 import { encodeMessage } from '../schemas/message.ts'
@@ -41,6 +41,7 @@ export async function* tailEvents(
     while (!parts.gone.aborted) {
       const failure = yield* followOnce(parts, request, reader, () => (pauseMs = FIRST_PAUSE_MS))
       if (failure === undefined) continue
+      // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
       if (!isPassing(failure)) throw failure
       yield* pause(parts, pauseMs)
       pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
@@ -48,11 +49,6 @@ export async function* tailEvents(
   } catch (failure) {
     yield `event: error\ndata: ${JSON.stringify(toProblem(failure, request.requestId))}\n\n`
   }
-}
-
-/** NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal. */
-function isPassing(failure: unknown): boolean {
-  return failure instanceof BridgeError && ERRORS[failure.code].retryable
 }
 
 /** History up to the live end, then live, until something ends it: a failure, or undefined where the reader fell behind. */

@@ -24,7 +24,7 @@ const documentRoute = createRoute({
       description: 'The document.',
       content: json(documentSchema, 'document'),
     },
-    ...problemsOf(['invalid_request', 'internal']),
+    ...problemsOf(['invalid_request', 'forbidden', 'internal']),
   },
 })
 
@@ -42,7 +42,7 @@ const documentationRoute = createRoute({
       description: 'The page.',
       content: { 'text/html': { schema: z.string(), examples: examplesOf('documentation') } },
     },
-    ...problemsOf(['invalid_request', 'internal']),
+    ...problemsOf(['invalid_request', 'forbidden', 'internal']),
   },
 })
 

@@ -21,7 +21,7 @@ const liveRoute = createRoute({
   request: { query: noQuery },
   responses: {
     200: { description: 'Alive.', content: json(healthSchema, 'health') },
-    ...problemsOf(['invalid_request', 'internal']),
+    ...problemsOf(['invalid_request', 'forbidden', 'internal']),
   },
 })
 
@@ -38,6 +38,7 @@ const readyRoute = createRoute({
     200: { description: 'Ready.', content: json(healthSchema, 'health') },
     ...problemsOf([
       'invalid_request',
+      'forbidden',
       'ticket_invalid',
       'internal',
       'jetstream_unavailable',

@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { encodeDelivery, giveBack } from '../deliveries.ts'
-import { toProblem } from '../errors.ts'
+import { isPassing, toProblem } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import type { Pieces } from '../pieces.ts'
 import type { CursorScope, PayloadForm } from '../reading.ts'
@@ -10,6 +10,8 @@ import type { CursorScope, PayloadForm } from '../reading.ts'
 /** Few at a time: what waits here for a slow client is delivered to no other. */
 const BATCH = 32
 const RETRY_MS = 1_000
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 5_000
 
 interface Push {
   readonly consumer: ConsumerInfo
@@ -24,12 +26,21 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   const { jetstream } = c.var.session
   const { HEARTBEAT_MS, MAX_PAGE_BYTES } = c.var.dependencies.settings
   const { stream_name: stream, name } = push.consumer
+  const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
   let unsent: Delivery[] = []
+  let pauseMs = FIRST_PAUSE_MS
   try {
-    yield `retry: ${RETRY_MS}\n\n`
+    yield `retry: ${RETRY_MS}\n${firstId(push)}\n\n`
     for (;;) {
-      const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
-      unsent = [...(await jetstream.pull(stream, name, request))]
+      try {
+        unsent = [...(await jetstream.pull(stream, name, request))]
+        pauseMs = FIRST_PAUSE_MS
+      } catch (failure) {
+        // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
+        if (gone.aborted || !isPassing(failure)) throw failure
+        await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, HEARTBEAT_MS)))
+        pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
+      }
       if (unsent.length === 0) yield ': \n\n'
       else yield* probe(c, gone)
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
@@ -42,6 +53,11 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   } finally {
     await giveBack(jetstream, unsent)
   }
+}
+
+/** An id at once: after its first minute a ticket reconnects with one alone, and a message may be long in coming. */
+function firstId({ consumer, scope, created }: Push): string {
+  return `id: ${scope.seal({ seq: consumer.delivered.stream_seq, created })}`
 }
 
 /** After a wait the client may be gone, and the first message would be lost on it. */

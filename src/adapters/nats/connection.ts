@@ -3,7 +3,8 @@ import type { Msg, MsgHdrs, NatsConnection } from 'nats.ws'
 import type { NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { dial } from './dial.ts'
-import { fromClient, hasCode, unavailable } from './errors.ts'
+import { fromClient, hasCode, refusedPublish, unavailable } from './errors.ts'
+import { onRefused, quoted } from './refusals.ts'
 
 const PROBE_MS = 1_000
 const CLOSE_MS = 1_000
@@ -80,6 +81,17 @@ function hangUpWhenIdle(client: NatsConnection, idleMs: number): void {
   )
 }
 
+/** nats.ws misses the refusal of a subject that the server quotes otherwise than it was sent. */
+function refusalOf(client: NatsConnection, subject: string): { promises: Promise<never>[]; forget(): void } {
+  const asQuoted = quoted(subject)
+  if (asQuoted === subject) return { promises: [], forget: () => undefined }
+  const { promise, reject } = Promise.withResolvers<never>()
+  const forget = onRefused(client, (refused) => {
+    if (refused === asQuoted) reject(refusedPublish())
+  })
+  return { promises: [promise], forget }
+}
+
 /** Prepares a connection; nothing is dialled before the first call. */
 export function prepareConnection(settings: Settings, credential: NatsCredential): Connection {
   let dialing: Promise<NatsConnection> | undefined
@@ -108,12 +120,15 @@ export function prepareConnection(settings: Settings, credential: NatsCredential
     async request({ subject, payload, headers }, given) {
       const link = given ?? (await client())
       const options = { timeout: settings.REQUEST_TIMEOUT_MS, ...(headers ? { headers } : {}) }
+      const refusal = refusalOf(link, subject)
       try {
-        return await link.request(subject, payload, options)
+        return await Promise.race([link.request(subject, payload, options), ...refusal.promises])
       } catch (err) {
         const failure = fromClient(err, link.isClosed())
         if (hasCode(failure, 'jetstream_timeout')) void settled(link)
         throw failure
+      } finally {
+        refusal.forget()
       }
     },
     isConnected: () => current !== undefined && !current.isClosed(),

@@ -106,6 +106,9 @@ export const timedOut = (cause?: unknown) =>
 export const refusedCredential = (cause: unknown) =>
   new BridgeError('unauthenticated', 'NATS refused the credential.', { cause })
 
+export const refusedPublish = (cause?: unknown) =>
+  new BridgeError('forbidden', 'NATS does not let the credential do this.', { cause })
+
 /** Turns a failed dial into ours: the credential was refused, or nobody answers. */
 export function fromDialFailure(thrown: unknown): BridgeError {
   if (REFUSED_CREDENTIAL.has(clientCode(thrown))) return refusedCredential(thrown)
@@ -123,9 +126,7 @@ export class NoResponders extends BridgeError {
 export function fromClient(thrown: unknown, closed: boolean): BridgeError {
   if (thrown instanceof BridgeError) return thrown
   const code = clientCode(thrown)
-  if (code === ClientCode.PermissionsViolation) {
-    return new BridgeError('forbidden', 'NATS does not let the credential do this.', { cause: thrown })
-  }
+  if (code === ClientCode.PermissionsViolation) return refusedPublish(thrown)
   if (code === ClientCode.MaxPayloadExceeded) {
     return new BridgeError('payload_too_large', 'The message is larger than the NATS server takes.', {
       cause: thrown,

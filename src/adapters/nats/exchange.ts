@@ -3,6 +3,7 @@ import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscr
 import { settled } from './connection.ts'
 import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
 import { type HeaderBlock, headersOf } from './headers.ts'
+import { quoted } from './refusals.ts'
 
 const NO_RESPONDERS = 503
 
@@ -31,7 +32,7 @@ export function subscribeInbox(
   const callback = (failure: NatsError | null, message: Msg) => receive(failure ?? undefined, message)
   const subscription = client.subscribe(createInbox(), { callback })
   // By this nats.ws tells the subscription when its request's publish is not permitted, as it does for its own requests.
-  return Object.assign(subscription, { requestSubject })
+  return Object.assign(subscription, { requestSubject: quoted(requestSubject) })
 }
 
 /** Undoes `subscribeInbox`; also after nats.ws gave the subscription up by itself. */

@@ -5,10 +5,11 @@ import type { LiveListener, LiveSubscription } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
 import type { Connection } from './connection.ts'
 import { createConsumer, deleteConsumer } from './consumers.ts'
-import { fromClient, hasCode, unavailable } from './errors.ts'
+import { fromClient, hasCode, refusedPublish, unavailable } from './errors.ts'
 import { subscribeInbox, unsubscribe } from './exchange.ts'
 import { type HeaderBlock, headersOf, lastOf } from './headers.ts'
 import { detached, fromConsumer } from './messages.ts'
+import { onRefused, quoted } from './refusals.ts'
 import { streamInfo } from './streams.ts'
 
 const HEARTBEAT = 100
@@ -31,6 +32,8 @@ interface Session {
   readonly consumer: string
   readonly subscription: Subscription
   nextConsumerSeq: number
+  /** Where flow control was answered last. */
+  flow: string | undefined
   /** Until it is known that the stream is still the same one. */
   held: Msg[] | undefined
 }
@@ -46,6 +49,7 @@ class Follower implements LiveSubscription {
   #silentHalfBeats = 0
   #watch: ReturnType<typeof setInterval> | undefined
   #stopped = false
+  #unhear: () => void = () => undefined
   /** What ended it before it had begun. */
   #failed: { readonly failure: unknown } | undefined
 
@@ -66,11 +70,16 @@ class Follower implements LiveSubscription {
       throw err
     }
     this.#watch = setInterval(() => this.#listen(), this.#heartbeatMs / 2)
+    // A credential that may not answer flow control would wait without end for what the server holds back.
+    this.#unhear = onRefused(this.#client, (refused) => {
+      if (refused === this.#session?.flow) this.#end(this.#session, refusedPublish())
+    })
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#watch)
+    this.#unhear()
     await this.#discard(this.#session)
   }
 
@@ -102,7 +111,7 @@ class Follower implements LiveSubscription {
         else this.#end(session, fromClient(failure, this.#client.isClosed()))
       },
     )
-    const session: Session = { consumer, subscription, nextConsumerSeq: 1, held: [] }
+    const session: Session = { consumer, subscription, nextConsumerSeq: 1, flow: undefined, held: [] }
     subscription.closed.then(() => this.#end(session, unavailable())).catch(() => undefined)
     return session
   }
@@ -178,9 +187,11 @@ class Follower implements LiveSubscription {
       return
     }
     // Without an answer the server holds back what follows.
-    if (message.reply) this.#client.publish(message.reply)
-    const stalled = lastOf(block, 'Nats-Consumer-Stalled')
-    if (stalled) this.#client.publish(stalled)
+    const flow = lastOf(block, 'Nats-Consumer-Stalled') ?? message.reply
+    if (flow) {
+      session.flow = quoted(flow)
+      this.#client.publish(flow)
+    }
     const delivered = Number(lastOf(block, 'Nats-Last-Consumer') ?? 0)
     if (delivered >= session.nextConsumerSeq) this.#restart(session)
   }

@@ -1,0 +1,62 @@
+/** Owns the proof that NATS's refusal is heard also where nats.ws does not tell of it: at once, and not by a time-out. */
+import { expect, test } from 'vitest'
+import { type Problem, publishPath } from '../contract/client.ts'
+import { openEvents } from '../contract/events.ts'
+import { range } from '../contract/expectations.ts'
+import { authorizationText, expectProblem, type NatsUser, onEveryHost } from './support.ts'
+import { ADMIN, ALICE, BOB, makeStreams } from './users.ts'
+
+const QUICKLY_MS = 2_000
+/** More than a server sends without hearing from its reader. */
+const LARGE = 'x'.repeat(100_000)
+const MANY = 30
+
+const WITHOUT_FLOW_CONTROL: NatsUser = {
+  ...ALICE,
+  name: 'without-flow-control',
+  publish: (ALICE.publish ?? []).filter((subject) => !subject.startsWith('$JS.FC.')),
+}
+
+onEveryHost(
+  { configText: authorizationText([ADMIN, ALICE, BOB, WITHOUT_FLOW_CONTROL]), prepare: makeStreams },
+  (guarded) => {
+    test.each(['orders.a"b', 'orders.a\\b', 'orders."', 'orders.\\"\\', 'orders.ü"ß'])(
+      '403 forbidden for a publish to %s, which the server quotes otherwise than it was sent',
+      async (subject) => {
+        const bob = guarded.caller(BOB)
+        for (const headers of [{}, { 'Idempotency-Key': 'k' }] as Record<string, string>[]) {
+          const began = performance.now()
+          expectProblem(
+            await bob.send(`POST ${publishPath(subject)}`, { headers, body: 'x' }),
+            403,
+            'forbidden',
+          )
+          expect(performance.now() - began).toBeLessThan(QUICKLY_MS)
+        }
+        expect((await guarded.caller(ALICE).publish(subject, 'x')).stream).toBe('ORDERS')
+      },
+    )
+
+    test.each([
+      'GET /v1/streams/a"b',
+      'GET /v1/streams/a"b/messages',
+      'POST /v1/streams/a"b/consumers/c"d/pull',
+    ])('403 forbidden for %s', async (request) => {
+      const began = performance.now()
+      const json = request.startsWith('POST') ? { json: { wait_ms: 5_000 } } : {}
+      expectProblem(await guarded.caller(BOB).send(request.replaceAll('"', '%22'), json), 403, 'forbidden')
+      expect(performance.now() - began).toBeLessThan(QUICKLY_MS)
+    })
+
+    test('an error event forbidden, and no silence, for a live reader who may not answer flow control', async () => {
+      const events = await openEvents(guarded.caller(WITHOUT_FLOW_CONTROL), '/v1/streams/ORDERS/messages')
+      await events.take('caught_up', 1)
+
+      await Promise.all(range(1, MANY).map(() => guarded.caller(ALICE).publish('orders.eu', LARGE)))
+
+      const [failure] = await events.take<Problem>('error', 1)
+      expect(failure).toMatchObject({ status: 403, code: 'forbidden' })
+      await events.until('the end', () => events.ended())
+    })
+  },
+)
