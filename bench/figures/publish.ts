@@ -1,5 +1,5 @@
 /** Owns the figures of publishing: acked, one message a request. */
-import { type Contender, type Figure, perSecond } from '../figure.ts'
+import { type Contender, type Figure, type Measurement, perSecond } from '../figure.ts'
 import { publishRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'
 import type { Pace } from '../options.ts'
@@ -9,6 +9,8 @@ const CLIENTS = [1, 32, 256]
 const PAYLOAD_BYTES = 256
 const STREAM = 'BENCH_PUBLISH'
 const SUBJECT = 'bench.publish'
+/** One client alone would leave most of the code uncompiled. */
+const WARM_UP_CLIENTS = 32
 /** At the start of each measurement, until all connections are at work. */
 const RUN_IN_MS = 200
 
@@ -24,25 +26,30 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
   const job = { subject: SUBJECT, bytes: PAYLOAD_BYTES }
   // Every measurement finds the stream empty.
   const purge = () => native.ask('askApi', { url: natsUrl, path: `STREAM.PURGE.${STREAM}` })
-  const contender = (name: string, publish: (span: Span) => ReturnType<Contender['measure']>): Contender => ({
+  const contender = (
+    name: string,
+    publish: (clients: number, span: Span) => Promise<Measurement>,
+  ): Contender => ({
     name,
-    warmUp: () => publish(warming),
+    warmUp: () => publish(Math.max(clients, WARM_UP_CLIENTS), warming),
     async measure() {
       await purge()
-      return await publish(measured)
+      return await publish(clients, measured)
     },
   })
-  const overHttp = async (url: string, span: Span, watchedPid?: number) =>
-    perSecond(await http.ask('publish', { ...job, url, clients, span: { ...span, watchedPid } }))
+  const natively = async (window: number, span: Span) =>
+    perSecond(await native.ask('publishNatively', { ...job, url: natsUrl, window, span }))
+  const overHttp = async (url: string, clients: number, span: Span) =>
+    perSecond(await http.ask('publish', { ...job, url, clients, span }))
 
   return {
     title: `publish, acked, ${PAYLOAD_BYTES} B, ${clients} ${clients === 1 ? 'client' : 'clients'}`,
     unit: 'messages/s',
     contenders: [
-      contender('native', async (span) =>
-        perSecond(await native.ask('publishNatively', { ...job, url: natsUrl, window: clients, span })),
+      contender('native', natively),
+      ...stage.hosts.map(({ name, url, pid }) =>
+        contender(name, (count, span) => overHttp(url, count, { ...span, watchedPid: pid })),
       ),
-      ...stage.hosts.map(({ name, url, pid }) => contender(name, (span) => overHttp(url, span, pid))),
     ],
     async ceiling() {
       const [host] = stage.hosts
@@ -50,7 +57,7 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
       const recorded = await http.ask('record', { url: host?.url ?? '', request })
       // Each client has a subject of its own; the answer is the same to all.
       const recordings = [{ ...recorded, start: 'POST ' }]
-      return await overHttp(await stage.replay.ask('replay', { recordings }), measured)
+      return await overHttp(await stage.replay.ask('replay', { recordings }), clients, measured)
     },
   }
 }
