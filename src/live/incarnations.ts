@@ -31,11 +31,15 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
 
   return {
     async createdOf(stream, seq) {
-      const incarnation = await known.get(stream)
+      const first = known.get(stream)
+      const incarnation = await first
       if (incarnation && now() - incarnation.askedAt < FRESH_MS && seq > incarnation.highestSeq) {
         incarnation.highestSeq = seq
         return incarnation.created
       }
+      // Of all who find it stale one asks; that began after their messages were stored, so it tells for them too.
+      const begun = known.get(stream)
+      if (begun && begun !== first) return (await begun).created
       const asking = ask(stream)
       known.set(stream, asking)
       return (await asking).created
