@@ -45,7 +45,7 @@ export interface CursorScope {
 }
 
 /** What to read. `filters`: subject filters; empty: every message. `scope`: seals its cursors. */
-interface ReadRequest {
+export interface ReadRequest {
   readonly stream: string
   readonly filters: readonly string[]
   readonly scope: CursorScope

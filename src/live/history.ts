@@ -1,7 +1,7 @@
 /** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
 import { BridgeError } from '../errors.ts'
 import type { Batch, JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
-import type { Gap, Page, PageRequest, Position } from '../reading.ts'
+import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
 import { withoutCovered } from './filters.ts'
 import { findStart, type ReadBatch, verify } from './position.ts'
 
@@ -56,15 +56,17 @@ async function readFrom(reading: Reading, start: Position): Promise<Page> {
 function behind({ request, info }: Reading, { fromSeq, toSeq }: Gap): Position {
   const position = { seq: toSeq, created: info.created }
   if (request.onGap === 'skip') return position
-  throw new BridgeError(
+  throw cursorExpired(request, position, fromSeq)
+}
+
+/** What was removed from `fromSeq` on; `behind`: right after it, where reading can go on. */
+export function cursorExpired({ scope }: ReadRequest, behind: Position, fromSeq: number): BridgeError {
+  const { seq } = behind
+  return new BridgeError(
     'cursor_expired',
-    `Messages ${fromSeq} to ${toSeq} were removed before they were read.`,
+    `Messages ${fromSeq} to ${seq} were removed before they were read.`,
     {
-      members: {
-        earliest_seq: toSeq + 1,
-        missed: toSeq - fromSeq + 1,
-        earliest_cursor: request.scope.seal(position),
-      },
+      members: { earliest_seq: seq + 1, missed: seq - fromSeq + 1, earliest_cursor: scope.seal(behind) },
     },
   )
 }

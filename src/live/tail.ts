@@ -1,10 +1,10 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
-import { BridgeError, isPassing, toProblem } from '../errors.ts'
+import { isPassing, toProblem } from '../errors.ts'
 import type { JetStream, StoredMessage } from '../jetstream.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
 import { encodeMessage } from '../schemas/message.ts'
 import type { Feeds, Seat } from './feed.ts'
-import { readPage } from './history.ts'
+import { cursorExpired, readPage } from './history.ts'
 
 /** One step of history; small, since it waits in memory for a slow reader. */
 const STEP = { limit: 500, maxBytes: 1_048_576 }
@@ -142,24 +142,9 @@ function heartbeat(
 function* gapEvents(request: TailRequest, reader: Reader, { fromSeq, toSeq }: Gap) {
   const gap = { fromSeq: Math.max(fromSeq, reader.position.seq + 1), toSeq }
   if (gap.fromSeq > gap.toSeq) return
-  if (request.onGap === 'error') throw expired(request, reader, gap)
   moveTo(reader, { seq: toSeq, time: undefined })
+  if (request.onGap === 'error') throw cursorExpired(request, reader.position, gap.fromSeq)
   yield gapEvent(request, reader.position, gap)
-}
-
-function expired(request: TailRequest, { position }: Reader, { fromSeq, toSeq }: Gap): BridgeError {
-  const behind = { seq: toSeq, ...(position.created === undefined ? {} : { created: position.created }) }
-  return new BridgeError(
-    'cursor_expired',
-    `Messages ${fromSeq} to ${toSeq} were removed before they were read.`,
-    {
-      members: {
-        earliest_seq: toSeq + 1,
-        missed: toSeq - fromSeq + 1,
-        earliest_cursor: request.scope.seal(behind),
-      },
-    },
-  )
 }
 
 function* pageEvents(request: TailRequest, page: Page) {
