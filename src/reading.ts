@@ -11,6 +11,8 @@ export interface Position {
   readonly created?: string
   /** Time of the message at `seq`, where it is known. */
   readonly time?: string
+  /** Stands for that time in a cursor of a run: `markOf` it. */
+  readonly mark?: number
   /** Stands for the message at `seq` where its time is not known: right after a publish. */
   readonly digest?: string
   /** While the last message of each subject is being read: the sequence where that snapshot ends. */
@@ -32,9 +34,17 @@ export interface Gap {
   readonly toSeq: number
 }
 
+/** Cursors of messages that are handed out together, one after another or over time: much cheaper than one by one. */
+export interface CursorRun {
+  /** The cursor right after each of these messages, in their order. */
+  seal(messages: readonly { readonly seq: number; readonly time: string }[]): string[]
+}
+
 /** Cursors of one stream under one filter. */
 export interface CursorScope {
   seal(position: Position): string
+  /** Cursors of messages after `base`, which differ from it in sequence and time alone. */
+  run(base: Position): CursorRun
   /**
    * Throws `cursor_invalid` for what the bridge did not seal for this tenant, and `cursor_mismatch` for a cursor of
    * another stream or filter. One made without a filter goes with any.

@@ -2,7 +2,7 @@
 import { BridgeError, refuse } from '../errors.ts'
 import type { Batch, BatchRequest, JetStream, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
-import { toNanos } from '../schemas/time.ts'
+import { markOf, toNanos } from '../schemas/time.ts'
 import { digestMessage } from '../tokens/cursor.ts'
 
 /** Right before the first message there is. */
@@ -44,16 +44,18 @@ async function isSameMessage(
   { config, state }: StreamInfo,
   position: Position,
 ): Promise<boolean> {
-  const { seq, time, digest } = position
-  if (seq < state.first_seq || seq === 0 || (time === undefined && digest === undefined)) return true
-  if (seq === state.last_seq && time !== undefined && isSameTime(time, state.last_ts)) return true
+  const { seq, digest } = position
+  const isTimed = position.time !== undefined || position.mark !== undefined
+  if (seq < state.first_seq || seq === 0 || (!isTimed && digest === undefined)) return true
+  if (seq === state.last_seq && isTimed && isOfTime(position, state.last_ts)) return true
   const message = await jetstream.getMessage(config.name, { seq })
   if (!message) return true
-  if (time !== undefined) return isSameTime(time, message.time)
+  if (isTimed) return isOfTime(position, message.time)
   return digestMessage(message.subject, message.payload) === digest
 }
 
-const isSameTime = (a: string, b: string) => toNanos(a) === toNanos(b)
+const isOfTime = ({ time, mark }: Position, stored: string) =>
+  time === undefined ? mark === markOf(stored) : toNanos(time) === toNanos(stored)
 
 /** Reads a batch the way that the stream and its server allow. */
 export type ReadBatch = (request: BatchRequest) => Promise<Batch>

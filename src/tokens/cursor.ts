@@ -1,12 +1,15 @@
 /** Owns cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
 import { createHash } from 'node:crypto'
 import { BridgeError } from '../errors.ts'
-import type { CursorScope, Position } from '../reading.ts'
+import type { CursorRun, CursorScope, Position } from '../reading.ts'
 import { fromNanos, toNanos } from '../schemas/time.ts'
-import { createSealer, type Keyring, type Sealer } from './seal.ts'
+import { createRun, openRun } from './run.ts'
+import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal.ts'
 
-/** Version 1: flags, stream and filter digests, seq, then what the flags name, 8 bytes each. */
-const PURPOSE = 'c1'
+/** One position: flags, stream and filter digests, seq, then what the flags name, 8 bytes each. */
+const ALONE = 'c1'
+/** A position in a run: the same as its head, and a block that tells how far behind it. */
+const IN_RUN = 'c2'
 const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
 const DIGEST_BYTES = 8
 const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
@@ -22,13 +25,17 @@ export interface Cursors {
 
 /** `tenant`: whose cursors these are; another's do not open. */
 export function createCursors(keyring: Keyring, tenant: string): Cursors {
-  const sealer = createSealer(keyring, PURPOSE, tenant)
+  const sealing = {
+    keyring,
+    alone: createSealer(keyring, ALONE, tenant),
+    inRun: createSealer(keyring, IN_RUN, tenant),
+  }
   // A publish seals one cursor in a scope of its own, and without a filter there are only as many as streams.
   const unfiltered = new Map<string, CursorScope>()
   return {
     scope(stream, filters) {
-      if (filters.length > 0) return cursorScope(sealer, stream, filters)
-      const known = unfiltered.get(stream) ?? cursorScope(sealer, stream, filters)
+      if (filters.length > 0) return cursorScope(sealing, stream, filters)
+      const known = unfiltered.get(stream) ?? cursorScope(sealing, stream, filters)
       if (unfiltered.size < MAX_KNOWN_SCOPES) unfiltered.set(stream, known)
       return known
     },
@@ -47,16 +54,22 @@ export function digestMessage(subject: string, payload: Uint8Array): string {
   return digestOf(subject, payload).toString('base64url')
 }
 
-function cursorScope(sealer: Sealer, stream: string, filters: readonly string[]): CursorScope {
+/** What seals and opens cursors of either form. */
+interface Sealing {
+  readonly keyring: Keyring
+  readonly alone: Sealer
+  readonly inRun: Sealer
+}
+
+function cursorScope(sealing: Sealing, stream: string, filters: readonly string[]): CursorScope {
   const streamDigest = digestOf(stream)
   const filterDigest = filters.length === 0 ? NO_FILTER : digestOf(...[...new Set(filters)].sort())
   const head = Buffer.concat([Buffer.alloc(1), streamDigest, filterDigest, Buffer.alloc(8)])
 
   const openAs = (token: string, accepted: readonly Buffer[]) => {
-    const opened = sealer.open(token)
-    if (!opened || opened.length < HEAD_BYTES)
-      throw new BridgeError('cursor_invalid', 'The cursor cannot be read.')
-    const packed = Buffer.from(opened)
+    const opened = openToken(sealing, token)
+    if (!opened) throw new BridgeError('cursor_invalid', 'The cursor cannot be read.')
+    const { packed, ...moved } = opened
     if (!packed.subarray(1, 1 + DIGEST_BYTES).equals(streamDigest)) {
       throw new BridgeError('cursor_mismatch', `The cursor is not of stream "${stream}".`)
     }
@@ -64,13 +77,54 @@ function cursorScope(sealer: Sealer, stream: string, filters: readonly string[])
     if (!accepted.some((filter) => filter.equals(itsFilter))) {
       throw new BridgeError('cursor_mismatch', 'The cursor is of a read with another subject filter.')
     }
-    return unpack(packed)
+    const position = unpack(packed)
+    return 'offset' in moved ? { ...position, seq: position.seq + moved.offset, mark: moved.mark } : position
   }
   return {
-    seal: (position) => sealer.seal(pack(head, position)),
+    seal: (position) => sealing.alone.seal(pack(head, position)),
+    run: (base) => cursorRun(sealing, head, base),
     open: (token) => openAs(token, [NO_FILTER, filterDigest]),
     openOwn: (token) => openAs(token, [filterDigest]),
   }
+}
+
+/** `time` of the base is left out: each message has its own. */
+function cursorRun(
+  { keyring: [key], inRun }: Sealing,
+  head: Buffer,
+  { time: _, mark: __, digest: ___, ...base }: Position,
+): CursorRun {
+  const begin = (seq: number) => {
+    const token = inRun.seal(pack(head, { ...base, seq }))
+    return { token, run: createRun(key, token, seq) }
+  }
+  let { token, run } = begin(base.seq)
+  const sealOne = (message: { seq: number; time: string }): string => {
+    ;({ token, run } = begin(message.seq))
+    return `${token}.${run.seal([message])}`
+  }
+  return {
+    seal(messages) {
+      const texts = run.seal(messages)
+      // Too far from the head, which happens where a filter leaves out billions: each gets a head of its own.
+      return texts ? texts.map((text) => `${token}.${text}`) : messages.map(sealOne)
+    },
+  }
+}
+
+/** What is packed in a token of either form. Undefined: nothing of ours. */
+function openToken({ keyring, alone, inRun }: Sealing, token: string) {
+  if (token.startsWith(`${ALONE}.`)) {
+    const packed = alone.open(token)
+    return packed && packed.length >= HEAD_BYTES ? { packed: Buffer.from(packed) } : undefined
+  }
+  if (token.length > MAX_TOKEN_CHARS) return undefined
+  const headEnd = token.lastIndexOf('.')
+  const head = token.slice(0, headEnd)
+  const packed = inRun.open(head)
+  const key = keyring.find(({ id }) => head.startsWith(`${IN_RUN}.${id}.`))
+  const block = packed && key && openRun(key, head, token.slice(headEnd + 1))
+  return block && { packed: Buffer.from(packed), ...block }
 }
 
 function pack(head: Buffer, position: Position): Buffer {

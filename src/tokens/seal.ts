@@ -3,11 +3,14 @@ import {
   createCipheriv,
   createDecipheriv,
   createSecretKey,
+  hkdfSync,
   type KeyObject,
   randomFillSync,
 } from 'node:crypto'
 
 const CIPHER = 'aes-256-gcm'
+/** Sets the derived key apart from any other that may be derived some day. */
+const BLOCK_PURPOSE = 'sluice token blocks'
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 /** The longest token that is looked at: it still goes into a URL or a header. */
@@ -21,9 +24,11 @@ export interface Sealer {
   open(token: string): Uint8Array | undefined
 }
 
-interface Key {
+export interface Key {
   readonly id: string
   readonly secret: KeyObject
+  /** Derived from it, for sealing blocks in bulk. */
+  readonly blockSecret: KeyObject
 }
 
 /** The keys in order: the first seals, all open. */
@@ -46,7 +51,8 @@ function readKey(text: string): Key {
   const [id = '', encoded = ''] = text.split(':')
   const bytes = Buffer.from(encoded, 'base64url')
   if (bytes.length !== 32) throw new Error('Bad settings. TOKEN_KEYS: a key must be 32 bytes')
-  return { id, secret: createSecretKey(bytes) }
+  const derived = hkdfSync('sha256', bytes, '', BLOCK_PURPOSE, bytes.length)
+  return { id, secret: createSecretKey(bytes), blockSecret: createSecretKey(Buffer.from(derived)) }
 }
 
 // Random bytes are drawn for many nonces at once: each draw costs more than a seal.

@@ -57,6 +57,14 @@ export const KINDS: readonly Kind[] = [
     open: openCursor,
   },
   {
+    name: 'a cursor of a run',
+    seal: (keyring) => {
+      const run = createCursors(keyring, TENANT).scope(STREAM, []).run(POSITION)
+      return run.seal([{ seq: 43, time: '2026-11-20T10:00:02.5Z' }])[0] ?? ''
+    },
+    open: openCursor,
+  },
+  {
     name: 'an ack token',
     seal: (keyring) => createAckTokens(keyring, TENANT).seal(CLAIM),
     open: (keyring, token) => createAckTokens(keyring, TENANT).open(token),

@@ -113,7 +113,7 @@ describe(`mutations from seed ${SEED}`, () => {
   // Golden ones, so that the same seed makes the same mutations.
   const keyring = GOLDEN_KEYS
   const { cursors, acks, tickets } = golden
-  const tokens = [cursors[1], acks[0], tickets[0]].map((sealed) => sealed?.token ?? '')
+  const tokens = [cursors[1], cursors[7], acks[0], tickets[0]].map((sealed) => sealed?.token ?? '')
   const ours = KINDS.map((kind, index) => ({ kind, token: tokens[index] ?? '' }))
   const others = [...cursors, ...acks, ...tickets].map(({ token }) => token)
 
