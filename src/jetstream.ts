@@ -144,8 +144,12 @@ export type AckAction =
 
 /** What a subscription to a stream's live end reports. Never called after `stop`. */
 export interface LiveListener {
+  /** What may be on its way before `ready` is asked again; one message always may. */
+  readonly windowBytes: number
   /** In sequence order, without a repeat. */
   message(message: StoredMessage): void
+  /** Asked when a window is used up; undefined: more may come at once. */
+  ready(): Promise<void> | undefined
   /** The subscription ended and will not come back by itself: the connection or the stream is gone. */
   ended(failure: unknown): void
 }

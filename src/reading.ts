@@ -98,6 +98,8 @@ export interface StreamReader {
 export interface TailRequest extends ReadRequest {
   readonly payload: PayloadForm
   readonly requestId: string
+  /** Called once when the events are over: ended, failed or cancelled. */
+  readonly onEnd?: () => void
 }
 
 /** How a payload is written in JSON: text where it is text, always base64, or parsed beside the text. */

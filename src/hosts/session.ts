@@ -14,6 +14,8 @@ export interface OpenedSession extends Session {
   close(): Promise<void>
 }
 
+const NO = { add: () => undefined }
+
 /** Dials nothing before it is used. */
 export function openSession(
   settings: Settings,
@@ -22,7 +24,12 @@ export function openSession(
 ): OpenedSession {
   const connection = openJetStream(settings, credential)
   const { jetstream } = connection
-  const reader = createStreamReader(jetstream, { heartbeatMs: settings.HEARTBEAT_MS, now: Date.now })
+  const reader = createStreamReader(jetstream, {
+    heartbeatMs: settings.HEARTBEAT_MS,
+    bufferBytes: 1_048_576,
+    meters: { deliveries: NO, gaps: NO, feeds: NO, readersLive: NO, readersCatchingUp: NO },
+    now: Date.now,
+  })
   return {
     jetstream,
     reader,

@@ -1,217 +1,251 @@
-/** Owns the live end of a stream: one subscription for all its readers in this host, and a bounded buffer for each. */
+/** Owns the live end of a stream: one subscription for all its readers in this host, each message handed to those who want it. */
 import { BridgeError } from '../errors.ts'
-import type { JetStream, LiveSubscription, StoredMessage } from '../jetstream.ts'
+import type { JetStream, LiveSubscription, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { Gap } from '../reading.ts'
-import { matches } from './filters.ts'
+import { Channel, keyOf, type Wants } from './channel.ts'
+import type { LiveMeters } from './meters.ts'
+import { type BufferBudget, type FeedPoint, type Seat, SeatBuffer } from './seat.ts'
+import { SubjectTree } from './subject-tree.ts'
 
-/** What a reader may leave unread before it has to go back to history. */
-const MAX_BUFFER_BYTES = 2_097_152
-/** What may wait here while the stream is asked about a hole. */
-const MAX_QUEUE_BYTES = 8_388_608
 /** A feed nobody reads is kept this long, for readers that come back. */
 const LINGER_MS = 5_000
+/** Where most readers cannot keep up, they all wait this long for each other before the slow ones are left behind. */
+const LONGEST_HOLD_MS = 250
+const HOLD_STEP_MS = 5
+/** Subjects whose readers are remembered. */
+const MAX_ROUTES = 10_000
 
-/** What a reader finds at the live end. */
-export type LiveItem =
-  | { readonly kind: 'message'; readonly message: StoredMessage }
-  | { readonly kind: 'gap'; readonly gap: Gap }
-  /** Nothing for this reader, up to `seq`, whose message was stored at `time`. */
-  | { readonly kind: 'idle'; readonly seq: number; readonly time: string | undefined }
-  /** The reader was too slow, or the feed ended: go on from history. `failure`: why it ended. */
-  | { readonly kind: 'left'; readonly failure?: unknown }
-
-/** One reader's place at a feed. Whoever joins leaves. */
-export interface Seat {
-  /** Everything after this sequence comes here; what was before is history's. */
-  readonly afterSeq: number
-  /** The next item; `idle` after `patienceMs`, or as soon as `signal` is aborted. */
-  next(patienceMs: number, signal?: AbortSignal): Promise<LiveItem>
-  leave(): void
+export interface FeedOptions {
+  /** The longest silence towards a reader, ms. */
+  readonly heartbeatMs: number
+  /** What a reader may leave unread before it has to go back to history. */
+  readonly bufferBytes: number
+  /** What all readers together may. */
+  readonly budget: BufferBudget
+  readonly meters: LiveMeters
 }
 
-export interface Feeds {
-  /** Throws `stream_not_found` and what else stops a subscription. */
-  join(stream: string, filters: readonly string[]): Promise<Seat>
-  close(): Promise<void>
+interface OpenFeedOptions extends FeedOptions {
+  readonly closed: () => void
 }
 
-/** The feeds of one connection, one for each stream that is read live. */
-export function createFeeds(jetstream: JetStream): Feeds {
-  const feeds = new Map<string, Promise<Feed>>()
-
-  const open = (stream: string): Promise<Feed> => {
-    const opening = openFeed(jetstream, stream, () => {
-      if (feeds.get(stream) === opening) feeds.delete(stream)
-    })
-    feeds.set(stream, opening)
-    opening.catch(() => feeds.delete(stream))
-    return opening
-  }
-
-  return {
-    async join(stream, filters) {
-      const feed = await (feeds.get(stream) ?? open(stream))
-      return feed.join(filters) ?? (await open(stream)).join(filters) ?? failToJoin(stream)
-    },
-    async close() {
-      const all = await Promise.allSettled(feeds.values())
-      await Promise.allSettled(
-        all.map((feed) => (feed.status === 'fulfilled' ? feed.value.end(undefined) : undefined)),
-      )
-    },
-  }
-}
-
-function failToJoin(stream: string): never {
-  throw new BridgeError('jetstream_unavailable', `Stream "${stream}" cannot be followed right now.`)
-}
-
-interface Feed {
+export interface Feed {
   /** Undefined: the feed has ended. */
-  join(filters: readonly string[]): Seat | undefined
+  join(wants: Wants, afterSeq: number): Seat | undefined
   end(failure: unknown): Promise<void>
 }
 
-async function openFeed(jetstream: JetStream, stream: string, closed: () => void): Promise<Feed> {
-  const seats = new Set<SeatBuffer>()
-  const info = await jetstream.streamInfo(stream)
-  const at = { seq: info.state.last_seq, time: info.state.last_seq > 0 ? info.state.last_ts : undefined }
-  let subscription: LiveSubscription | undefined
-  let ended = false
-  let lingering: ReturnType<typeof setTimeout> | undefined
-
-  const end = async (failure: unknown) => {
-    if (ended) return
-    ended = true
-    clearTimeout(lingering)
-    closed()
-    for (const seat of seats) seat.push({ kind: 'left', failure })
-    await subscription?.stop()
-  }
-  const spread = (item: LiveItem & { kind: 'message' | 'gap' }) => {
-    for (const seat of seats) seat.push(item)
-  }
-  const advance = inOrder(end, async (message) => {
-    if (message.seq > at.seq + 1) {
-      const gap = await findGap(jetstream, stream, info.created, at.seq + 1, message.seq)
-      if (gap) spread({ kind: 'gap', gap })
-    }
-    Object.assign(at, { seq: message.seq, time: message.time })
-    spread({ kind: 'message', message })
-  })
-  const leave = (seat: SeatBuffer) => {
-    seats.delete(seat)
-    if (seats.size === 0 && !ended) lingering = setTimeout(() => void end(undefined), LINGER_MS)
-  }
-
-  subscription = await jetstream.follow(stream, at.seq + 1, {
-    message: advance,
-    ended: (failure) => void end(failure),
-  })
-  return {
-    end,
-    join(filters) {
-      if (ended) return undefined
-      clearTimeout(lingering)
-      const seat = createSeat(filters, at, () => leave(seat))
-      seats.add(seat)
-      return seat
-    },
-  }
-}
-
-/**
- * Handles messages one after another, although handling one may take asking the stream.
- * What comes in faster than that for long ends the feed: its readers go on from history.
- */
-function inOrder(
-  end: (failure: unknown) => Promise<void>,
-  handle: (message: StoredMessage) => Promise<void>,
-) {
-  const queue: StoredMessage[] = []
-  let bytes = 0
-  let busy = false
-  const drain = async () => {
-    busy = true
-    try {
-      for (let message = queue.shift(); message; message = queue.shift()) {
-        bytes -= message.payload.length
-        await handle(message)
-      }
-    } catch (failure) {
-      await end(failure)
-    }
-    busy = false
-  }
-  return (message: StoredMessage) => {
-    queue.push(message)
-    bytes += message.payload.length
-    if (bytes > MAX_QUEUE_BYTES) void end(undefined)
-    else if (!busy) void drain()
-  }
-}
-
-/** Sequences are passed over where single messages were deleted; it is a gap where the stream's head was removed. */
-async function findGap(
+/** Follows a stream from its end on. It ends by itself some seconds after the last reader has left. */
+export async function openFeed(
   jetstream: JetStream,
   stream: string,
-  created: string,
-  fromSeq: number,
-  seenSeq: number,
-) {
-  const info = await jetstream.streamInfo(stream)
-  if (info.created !== created) throw new BridgeError('stream_not_found', 'The stream was made again.')
-  const toSeq = Math.min(info.state.first_seq, seenSeq) - 1
-  return toSeq >= fromSeq ? { fromSeq, toSeq } : undefined
+  options: OpenFeedOptions,
+): Promise<Feed> {
+  const feed = new StreamFeed(jetstream, await jetstream.streamInfo(stream), options)
+  await feed.start()
+  return feed
 }
 
-interface SeatBuffer extends Seat {
-  push(item: LiveItem): void
-}
+class StreamFeed implements Feed {
+  readonly #jetstream: JetStream
+  readonly #stream: string
+  readonly #created: string
+  readonly #options: OpenFeedOptions
+  readonly #channels = new Map<string, Channel>()
+  readonly #tree = new SubjectTree<Channel>()
+  readonly #routes = new Map<string, readonly Channel[]>()
+  /** Seats of readers that are further than the feed, from the reading of history. */
+  readonly #early = new Map<SeatBuffer, Channel>()
+  #at: FeedPoint
+  #unflushed: Channel[] = []
+  /** Messages that wait while the stream is asked about a hole in front of them. */
+  #queue: StoredMessage[] = []
+  #asking: Promise<void> | undefined
+  #subscription: LiveSubscription | undefined
+  #beat: ReturnType<typeof setInterval> | undefined
+  #lingering: ReturnType<typeof setTimeout> | undefined
+  #ended = false
 
-/** `at`: how far the feed is, kept by the feed. */
-function createSeat(
-  filters: readonly string[],
-  at: { readonly seq: number; readonly time: string | undefined },
-  leave: () => void,
-): SeatBuffer {
-  let items: LiveItem[] = []
-  let bytes = 0
-  let left = false
-  let wake: (() => void) | undefined
-
-  return {
-    afterSeq: at.seq,
-    push(item) {
-      if (left || (item.kind === 'message' && !matches(filters, item.message.subject))) return
-      items.push(item)
-      bytes += item.kind === 'message' ? item.message.payload.length + item.message.subject.length : 0
-      if (bytes > MAX_BUFFER_BYTES || item.kind === 'left') left = true
-      if (bytes > MAX_BUFFER_BYTES) items = [{ kind: 'left' }]
-      wake?.()
-    },
-    async next(patienceMs, signal) {
-      if (items.length === 0) await waitFor((woken) => (wake = woken), patienceMs, signal)
-      wake = undefined
-      const item = items.shift()
-      if (item?.kind === 'message') bytes -= item.message.payload.length + item.message.subject.length
-      return item ?? { kind: 'idle', seq: at.seq, time: at.time }
-    },
-    leave,
+  constructor(jetstream: JetStream, { config, created, state }: StreamInfo, options: OpenFeedOptions) {
+    this.#jetstream = jetstream
+    this.#stream = config.name
+    this.#created = created
+    this.#options = options
+    this.#at = { seq: state.last_seq, time: state.last_seq > 0 ? state.last_ts : undefined }
   }
-}
 
-/** Resolves when woken, when the time is up, or when aborted. */
-function waitFor(onWake: (woken: () => void) => void, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
-      resolve()
+  async start(): Promise<void> {
+    const { bufferBytes, heartbeatMs, meters } = this.#options
+    this.#subscription = await this.#jetstream.follow(this.#stream, this.#at.seq + 1, {
+      // Written as JSON it is more, and what the readers have not taken yet waits beside it.
+      windowBytes: bufferBytes / 4,
+      message: (message) => this.#receive(message),
+      ready: () => this.#ready(),
+      ended: (failure) => void this.end(failure),
+    })
+    const beatMs = Math.min(Math.max(heartbeatMs / 4, 25), 1_000)
+    this.#beat = setInterval(() => this.#beatAll(heartbeatMs - beatMs), beatMs)
+    meters.feeds.add(1)
+  }
+
+  join(wants: Wants, afterSeq: number): Seat | undefined {
+    if (this.#ended) return undefined
+    clearTimeout(this.#lingering)
+    const channel = this.#channels.get(keyOf(wants)) ?? this.#open(wants)
+    const seat = new SeatBuffer({
+      ...this.#options,
+      afterSeq: Math.max(afterSeq, this.#at.seq),
+      at: () => this.#at,
+      left: (one) => this.#leave(channel, one),
+    })
+    if (afterSeq > this.#at.seq) this.#early.set(seat, channel)
+    else this.#settle(seat, channel)
+    return seat
+  }
+
+  async end(failure: unknown): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#lingering)
+    clearInterval(this.#beat)
+    this.#options.closed()
+    if (this.#beat) this.#options.meters.feeds.add(-1)
+    for (const seat of [...this.#seats()]) seat.push({ kind: 'left', failure })
+    await this.#subscription?.stop()
+  }
+
+  *#seats(): Iterable<SeatBuffer> {
+    yield* this.#early.keys()
+    for (const { seats } of this.#channels.values()) yield* seats
+  }
+
+  #open(wants: Wants): Channel {
+    const channel = new Channel(this.#stream, this.#created, wants, this.#at)
+    this.#channels.set(channel.key, channel)
+    for (const filter of channel.filters) this.#tree.add(filter, channel)
+    this.#routes.clear()
+    return channel
+  }
+
+  #close(channel: Channel): void {
+    this.#channels.delete(channel.key)
+    for (const filter of channel.filters) this.#tree.remove(filter, channel)
+    this.#routes.clear()
+  }
+
+  /** From here on it gets what comes; what is still to be handed out it has read already. */
+  #settle(seat: SeatBuffer, channel: Channel): void {
+    channel.flush()
+    channel.seats.add(seat)
+  }
+
+  #leave(channel: Channel, seat: SeatBuffer): void {
+    this.#early.delete(seat)
+    channel.seats.delete(seat)
+    const stillComing = [...this.#early.values()].includes(channel)
+    if (channel.seats.size === 0 && !stillComing && this.#channels.get(channel.key) === channel)
+      this.#close(channel)
+    if (this.#channels.size === 0 && !this.#ended) {
+      clearTimeout(this.#lingering)
+      this.#lingering = setTimeout(() => void this.end(undefined), LINGER_MS)
     }
-    const timer = setTimeout(done, ms)
-    signal?.addEventListener('abort', done)
-    if (signal?.aborted) done()
-    onWake(done)
-  })
+  }
+
+  #receive(message: StoredMessage): void {
+    if (this.#ended) return
+    if (this.#asking) this.#queue.push(message)
+    else if (message.seq === this.#at.seq + 1) this.#handOut(message)
+    else this.#askAbout(message)
+  }
+
+  /** Sequences are passed over where single messages were deleted; it is a gap where the stream's head was removed. */
+  #askAbout(message: StoredMessage): void {
+    this.#asking = this.#findGap(this.#at.seq + 1, message.seq).then(
+      (gap) => {
+        this.#asking = undefined
+        if (this.#ended) return
+        if (gap) this.#spreadGap(gap)
+        this.#handOut(message)
+        const queued = this.#queue
+        this.#queue = []
+        for (const next of queued) this.#receive(next)
+      },
+      (failure) => this.end(failure),
+    )
+  }
+
+  async #findGap(fromSeq: number, seenSeq: number): Promise<Gap | undefined> {
+    const info = await this.#jetstream.streamInfo(this.#stream)
+    if (info.created !== this.#created)
+      throw new BridgeError('stream_not_found', 'The stream was made again.')
+    const toSeq = Math.min(info.state.first_seq, seenSeq) - 1
+    return toSeq >= fromSeq ? { fromSeq, toSeq } : undefined
+  }
+
+  #handOut(message: StoredMessage): void {
+    if (this.#early.size > 0) this.#settleEarly(message.seq - 1)
+    this.#at = { seq: message.seq, time: message.time }
+    for (const channel of this.#routesOf(message.subject)) {
+      if (!channel.add(message)) continue
+      // What comes in one go is handed out in one go.
+      if (this.#unflushed.push(channel) === 1) queueMicrotask(() => this.#flush())
+    }
+  }
+
+  #flush(): void {
+    const channels = this.#unflushed
+    this.#unflushed = []
+    for (const channel of channels) channel.flush()
+  }
+
+  #routesOf(subject: string): readonly Channel[] {
+    const known = this.#routes.get(subject)
+    if (known) return known
+    if (this.#routes.size >= MAX_ROUTES) this.#routes.clear()
+    const found = [...this.#tree.matching(subject)]
+    this.#routes.set(subject, found)
+    return found
+  }
+
+  #spreadGap(gap: Gap): void {
+    this.#settleEarly(gap.toSeq)
+    this.#flush()
+    for (const channel of this.#channels.values()) channel.gap(gap)
+  }
+
+  #settleEarly(seq: number): void {
+    for (const [seat, channel] of this.#early) {
+      if (seat.afterSeq > seq) continue
+      this.#early.delete(seat)
+      this.#settle(seat, channel)
+    }
+  }
+
+  #beatAll(silentMs: number): void {
+    const now = Date.now()
+    this.#settleEarly(this.#at.seq)
+    for (const channel of this.#channels.values()) channel.beat(this.#at, silentMs, now)
+  }
+
+  /** Undefined: more may come. Where most readers cannot keep up, more waits for them, but not for the slowest of all. */
+  #ready(): Promise<void> | undefined {
+    if (!this.#asking && !this.#isHeld()) return undefined
+    return this.#hold()
+  }
+
+  async #hold(): Promise<void> {
+    await this.#asking
+    const until = Date.now() + LONGEST_HOLD_MS
+    while (!this.#ended && Date.now() < until && this.#isHeld())
+      await new Promise((resolve) => setTimeout(resolve, HOLD_STEP_MS))
+  }
+
+  #isHeld(): boolean {
+    let [seats, behind] = [0, 0]
+    for (const seat of this.#seats()) {
+      seats += 1
+      if (seat.isBehind) behind += 1
+    }
+    return 2 * behind > seats
+  }
 }

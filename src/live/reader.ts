@@ -1,15 +1,18 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
 import type { JetStream } from '../jetstream.ts'
-import { streamPieces } from '../pieces.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
 import { digestMessage } from '../tokens/cursor.ts'
-import { createFeeds, type Feeds } from './feed.ts'
+import { createFeeds, type Feeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
-import { tailEvents } from './tail.ts'
+import type { LiveMeters } from './meters.ts'
+import { BufferBudget, type LiveItem, type Seat } from './seat.ts'
+import { Tail } from './tail.ts'
 
 /** The first page of a tail: small, so that the answer begins soon. */
 const FIRST_STEP = { limit: 100, maxBytes: 262_144 }
+/** What waits for all slow readers of a connection together. */
+const MAX_BUFFERED_BYTES = 33_554_432
 /** A wait is cut into pieces, since a runtime takes a stream without a timer for hung. */
 const PATIENCE_MS = 10_000
 
@@ -18,11 +21,19 @@ export interface OpenedReader extends StreamReader {
   close(): Promise<void>
 }
 
-export function createStreamReader(
-  jetstream: JetStream,
-  options: { heartbeatMs: number; now: () => number },
-): OpenedReader {
-  const feeds = createFeeds(jetstream)
+export interface ReaderOptions {
+  /** The longest silence towards a reader of events, ms. */
+  readonly heartbeatMs: number
+  /** What a live reader may leave unread before it goes back to history. */
+  readonly bufferBytes: number
+  readonly meters: LiveMeters
+  readonly now: () => number
+}
+
+export function createStreamReader(jetstream: JetStream, options: ReaderOptions): OpenedReader {
+  const budget = new BufferBudget(MAX_BUFFERED_BYTES)
+  const feeds = createFeeds(jetstream, { ...options, budget })
+  const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, meters: options.meters }
   const incarnations = createIncarnations(jetstream, options.now)
   return {
     page: (request) =>
@@ -41,9 +52,7 @@ export function createStreamReader(
 
     async tail(request) {
       const first = await readPage(jetstream, { ...request, ...FIRST_STEP })
-      const gone = new AbortController()
-      const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, gone: gone.signal }
-      return streamPieces(tailEvents(parts, request, first), gone)
+      return new ReadableStream<Uint8Array>(new Tail(parts, request, first), { highWaterMark: 0 })
     },
 
     close: () => feeds.close(),
@@ -59,20 +68,37 @@ async function waitForPage(
 ): Promise<Page> {
   const found = await readPage(jetstream, request)
   if (isAnswer(found) || until.aborted) return found
-  const seat = await feeds.join(request.stream, request.filters)
+  const { filters, scope } = request
+  const seat = await feeds.join(request.stream, { filters, scope }, found.position.seq)
   try {
     const next = () => readPage(jetstream, { ...request, from: { position: found.position } })
     const missed = await next()
     if (isAnswer(missed)) return missed
     for (;;) {
-      const item = await seat.next(PATIENCE_MS, until)
-      if (item.kind === 'message' && item.message.seq <= missed.position.seq) continue
-      if (item.kind !== 'idle') return await next()
-      if (until.aborted) return { ...missed, position: laterOf(missed.position, item) }
+      const item = await nextItem(seat, until)
+      if (item && item.kind !== 'idle') return await next()
+      if (until.aborted) return { ...missed, position: laterOf(missed.position, seat.at) }
     }
   } finally {
     seat.leave()
   }
+}
+
+/** What comes next; undefined after a while, or when aborted. */
+async function nextItem(seat: Seat, until: AbortSignal): Promise<LiveItem | undefined> {
+  const [item] = seat.take(1)
+  if (item || until.aborted) return item
+  return await new Promise((resolve) => {
+    const done = (next?: LiveItem) => {
+      clearTimeout(timer)
+      until.removeEventListener('abort', stop)
+      resolve(next)
+    }
+    const stop = () => done()
+    const timer = setTimeout(stop, PATIENCE_MS)
+    until.addEventListener('abort', stop)
+    seat.wait(done)
+  })
 }
 
 /** Past what went by without matching. */

@@ -1,196 +1,292 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
 import { isPassing, toProblem } from '../errors.ts'
-import type { JetStream, StoredMessage } from '../jetstream.ts'
+import type { JetStream } from '../jetstream.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
-import { encodeMessage } from '../schemas/message.ts'
-import type { Feeds, Seat } from './feed.ts'
+import { caughtUpEvent, errorEvent, gapEvent, HEARTBEAT, pageEvents, retryEvent } from './events.ts'
+import type { Feeds } from './feeds.ts'
 import { cursorExpired, readPage } from './history.ts'
+import type { LiveMeters } from './meters.ts'
+import type { Chunk, LiveItem, Seat } from './seat.ts'
 
 /** One step of history; small, since it waits in memory for a slow reader. */
 const STEP = { limit: 500, maxBytes: 1_048_576 }
-/** When the client should come back after a cut. */
-const RETRY_MS = 1_000
+/** What is written at once of what waits for a reader. */
+const MAX_WRITE_BYTES = 262_144
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 
-/** What a tail is made of. `gone` is aborted when the client has left. */
+const encoder = new TextEncoder()
+const HEARTBEAT_BYTES = encoder.encode(HEARTBEAT)
+
 export interface TailParts {
   readonly jetstream: JetStream
   readonly feeds: Feeds
   readonly heartbeatMs: number
-  readonly gone: AbortSignal
+  readonly meters: LiveMeters
 }
 
-/** Where the reader is. It moves with every event that is handed out. */
-interface Reader {
-  position: Position
-  toldCaughtUp: boolean
-}
+type Controller = ReadableStreamDefaultController<Uint8Array>
 
-/** `first`: the page that settled where the tail begins. */
-export async function* tailEvents(
-  parts: TailParts,
-  request: TailRequest,
-  first: Page,
-): AsyncGenerator<string, void, undefined> {
-  const reader: Reader = { position: first.position, toldCaughtUp: false }
-  yield `retry: ${RETRY_MS}\n\n`
-  try {
-    yield* pageEvents(request, first)
-    let pauseMs = FIRST_PAUSE_MS
-    while (!parts.gone.aborted) {
-      const failure = yield* followOnce(parts, request, reader, () => (pauseMs = FIRST_PAUSE_MS))
-      if (failure === undefined) continue
-      // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
-      if (!isPassing(failure)) throw failure
-      yield* pause(parts, pauseMs)
-      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
-    }
-  } catch (failure) {
-    yield `event: error\ndata: ${JSON.stringify(toProblem(failure, request.requestId))}\n\n`
+/**
+ * The source of an answer's body, for a stream that queues nothing. While the reader catches up, each pull reads on. At
+ * the live end a pull takes what waits at the seat; where nothing does, the next item is written the moment it comes.
+ */
+export class Tail {
+  readonly #parts: TailParts
+  readonly #request: TailRequest
+  #position: Position
+  #toldCaughtUp = false
+  /** The way to the live end, while the reader is on it. */
+  #history: AsyncGenerator<string, Seat, undefined> | undefined
+  #reading: Promise<void> | undefined
+  /** Whether the connection takes more than it was given. */
+  #isAsked = false
+  #seat: Seat | undefined
+  #counted: 'readersCatchingUp' | 'readersLive' | undefined
+  #controller: Controller | undefined
+  #ended = false
+
+  /** `first`: the page that settled where the tail begins. */
+  constructor(parts: TailParts, request: TailRequest, first: Page) {
+    this.#parts = parts
+    this.#request = request
+    this.#position = first.position
+    this.#history = this.#begin(first)
+    this.#count('readersCatchingUp')
   }
-}
 
-/** History up to the live end, then live, until something ends it: a failure, or undefined where the reader fell behind. */
-async function* followOnce(
-  parts: TailParts,
-  request: TailRequest,
-  reader: Reader,
-  healthy: () => void,
-): AsyncGenerator<string, unknown, undefined> {
-  let seat: Seat | undefined
-  try {
-    yield* catchUp(parts, request, reader, 0)
-    seat = await parts.feeds.join(request.stream, request.filters)
-    yield* catchUp(parts, request, reader, seat.afterSeq)
-    healthy()
-    if (!reader.toldCaughtUp) {
-      reader.toldCaughtUp = true
-      const cursor = request.scope.seal(reader.position)
-      yield encodeEvent('caught_up', cursor, JSON.stringify({ cursor }))
-    }
-    return yield* followLive(parts, request, reader, seat)
-  } catch (failure) {
-    return failure
-  } finally {
-    seat?.leave()
+  pull(controller: Controller): Promise<void> | undefined {
+    this.#controller = controller
+    this.#isAsked = true
+    if (this.#seat) return this.#writeLive(this.#seat)
+    this.#reading ??= this.#readWhileAsked()
+    return this.#reading
   }
-}
 
-/** Reads until the leader has no more and the reader is at `untilSeq` at least. */
-async function* catchUp(
-  { jetstream, gone }: TailParts,
-  request: TailRequest,
-  reader: Reader,
-  untilSeq: number,
-) {
-  while (!gone.aborted) {
-    const page = await readPage(jetstream, { ...request, ...STEP, from: { position: reader.position } })
-    reader.position = page.position
-    yield* pageEvents(request, page)
-    if (page.upToDate && page.position.seq >= untilSeq) return
+  cancel(): void {
+    this.#end()
   }
-}
 
-async function* followLive(
-  { heartbeatMs, gone }: TailParts,
-  request: TailRequest,
-  reader: Reader,
-  seat: Seat,
-): AsyncGenerator<string, unknown, undefined> {
-  while (!gone.aborted) {
-    const item = await seat.next(heartbeatMs, gone)
-    switch (item.kind) {
-      case 'left':
-        return item.failure
-      case 'gap':
-        yield* gapEvents(request, reader, item.gap)
-        break
-      case 'message':
-        // What history has given already comes again where the two meet.
-        if (item.message.seq <= reader.position.seq) break
-        moveTo(reader, item.message)
-        yield messageEvent(request, reader.position, item.message)
-        break
-      case 'idle':
-        yield heartbeat(request, reader, item)
+  /** A pull that comes while the one before is being answered is answered, too. */
+  async #readWhileAsked(): Promise<void> {
+    try {
+      do await this.#readOn()
+      while (this.#isAsked && this.#history)
+    } finally {
+      this.#reading = undefined
     }
   }
-  return undefined
+
+  /** Writes the next piece of history, or goes live where there is no more of it. */
+  async #readOn(): Promise<void> {
+    try {
+      const step = await this.#history?.next()
+      if (!step) return
+      if (this.#ended) {
+        if (step.done) step.value?.leave()
+      } else if (step.done) {
+        this.#history = undefined
+        this.#seat = step.value
+        this.#count('readersLive')
+        await this.#writeLive(step.value)
+      } else this.#write(encoder.encode(step.value))
+    } catch (failure) {
+      this.#fail(failure)
+    }
+  }
+
+  /** What waits is written now, else the next item when it comes. A promise: the reader went back to history. */
+  #writeLive(seat: Seat): Promise<void> | undefined {
+    const items = seat.take(MAX_WRITE_BYTES)
+    const chunks: Chunk[] = []
+    for (const item of items) {
+      if (item.kind === 'chunk') {
+        chunks.push(item)
+        continue
+      }
+      this.#writeChunks(chunks.splice(0))
+      if (item.kind === 'left') return this.#goBack(item.failure)
+      this.#writeItem(item)
+    }
+    this.#writeChunks(chunks)
+    if (items.length === 0) seat.wait(this.#receive)
+    return undefined
+  }
+
+  readonly #receive = (item: LiveItem): void => {
+    if (item.kind === 'chunk') this.#writeChunks([item])
+    else if (item.kind === 'left') void this.#goBack(item.failure)
+    else this.#writeItem(item)
+  }
+
+  #writeChunks(chunks: readonly Chunk[]): void {
+    const last = chunks.at(-1)
+    if (!last) return
+    this.#moveTo(last)
+    this.#parts.meters.deliveries.add(chunks.reduce((sum, { messages }) => sum + messages, 0))
+    const [only] = chunks
+    this.#write(chunks.length === 1 && only ? only.bytes : joinBytes(chunks))
+  }
+
+  /** Something is written in any case: a read that waits for it must not wait on. */
+  #writeItem(item: Exclude<LiveItem, Chunk | { kind: 'left' }>): void {
+    if (item.kind === 'gap') this.#writeGap(item.gap)
+    else if (item.bytes !== undefined && item.seq > this.#position.seq) {
+      this.#moveTo(item)
+      this.#write(item.bytes)
+    } else this.#write(HEARTBEAT_BYTES)
+  }
+
+  #writeGap({ fromSeq, toSeq }: Gap): void {
+    const gap = { fromSeq: Math.max(fromSeq, this.#position.seq + 1), toSeq }
+    if (gap.fromSeq > gap.toSeq) {
+      this.#write(HEARTBEAT_BYTES)
+      return
+    }
+    this.#moveTo({ seq: toSeq, time: undefined })
+    if (this.#request.onGap === 'error') {
+      this.#fail(cursorExpired(this.#request, this.#position, gap.fromSeq))
+      return
+    }
+    this.#parts.meters.gaps.add(1)
+    this.#write(encoder.encode(gapEvent(this.#request.scope.seal(this.#position), gap)))
+  }
+
+  #moveTo({ seq, time }: { seq: number; time: string | undefined }): void {
+    const { created } = this.#position
+    this.#position = {
+      seq,
+      ...(created === undefined ? {} : { created }),
+      ...(time === undefined ? {} : { time }),
+    }
+  }
+
+  #goBack(failure: unknown): Promise<void> | undefined {
+    this.#seat?.leave()
+    this.#seat = undefined
+    if (this.#ended) return undefined
+    this.#count('readersCatchingUp')
+    this.#history = this.#toLiveEnd(failure)
+    return this.#controller && this.pull(this.#controller)
+  }
+
+  async *#begin(first: Page): AsyncGenerator<string, Seat, undefined> {
+    yield retryEvent()
+    yield* this.#pageEvents(first)
+    return yield* this.#toLiveEnd(undefined)
+  }
+
+  /** `failure`: what ended the last stay at the live end, if not the reader's own slowness. */
+  async *#toLiveEnd(failure: unknown): AsyncGenerator<string, Seat, undefined> {
+    let reason = failure
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      if (reason !== undefined) {
+        // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
+        if (!isPassing(reason)) throw reason
+        await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, this.#parts.heartbeatMs)))
+        yield HEARTBEAT
+      }
+      try {
+        return yield* this.#takeSeat()
+      } catch (thrown) {
+        reason = thrown ?? new Error('Something failed without a reason.')
+      }
+    }
+  }
+
+  async *#takeSeat(): AsyncGenerator<string, Seat, undefined> {
+    const { stream, filters, scope, payload } = this.#request
+    yield* this.#readUpTo(Number.POSITIVE_INFINITY)
+    const seat = await this.#parts.feeds.join(stream, { filters, scope, payload }, this.#position.seq)
+    let isTaken = false
+    try {
+      if (seat.afterSeq > this.#position.seq) yield* this.#readUpTo(seat.afterSeq)
+      if (!this.#toldCaughtUp) yield caughtUpEvent(scope.seal(this.#position))
+      this.#toldCaughtUp = true
+      isTaken = true
+      return seat
+    } finally {
+      if (!isTaken) seat.leave()
+    }
+  }
+
+  /** Reads until the leader has no more, and no further than `lastSeq`: what comes after that waits at the seat. */
+  async *#readUpTo(lastSeq: number): AsyncGenerator<string, void, undefined> {
+    const { jetstream } = this.#parts
+    for (;;) {
+      const from = { position: this.#position }
+      const read = await readPage(jetstream, { ...this.#request, ...STEP, from })
+      const page = upTo(lastSeq, read)
+      this.#position = page.position
+      yield* this.#pageEvents(page)
+      if (page.position.seq >= lastSeq) return
+      if (page.upToDate && lastSeq === Number.POSITIVE_INFINITY) return
+    }
+  }
+
+  *#pageEvents(page: Page): Iterable<string> {
+    const text = pageEvents(this.#request, page)
+    if (text === '') return
+    this.#parts.meters.deliveries.add(page.messages.length)
+    if (page.gap) this.#parts.meters.gaps.add(1)
+    yield text
+  }
+
+  #count(as: 'readersCatchingUp' | 'readersLive' | undefined): void {
+    const { meters } = this.#parts
+    if (this.#counted) meters[this.#counted].add(-1)
+    if (as) meters[as].add(1)
+    this.#counted = as
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (this.#ended) return
+    this.#isAsked = false
+    this.#controller?.enqueue(bytes)
+  }
+
+  #fail(failure: unknown): void {
+    if (this.#ended) return
+    this.#write(encoder.encode(errorEvent(toProblem(failure, this.#request.requestId))))
+    this.#controller?.close()
+    this.#end()
+  }
+
+  #end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#count(undefined)
+    this.#request.onEnd?.()
+    this.#seat?.leave()
+    this.#seat = undefined
+    // A seat that is being taken at this moment is left when it is there.
+    this.#history?.return(undefined as never).catch(() => undefined)
+    this.#history = undefined
+  }
 }
 
-function moveTo(reader: Reader, { seq, time }: { seq: number; time: string | undefined }) {
-  const { created } = reader.position
-  reader.position = {
+/** The page without what comes after `lastSeq`. */
+function upTo(lastSeq: number, page: Page): Page {
+  const messages = page.messages.filter(({ seq }) => seq <= lastSeq)
+  if (messages.length === page.messages.length) return page
+  const last = messages.at(-1)
+  const { created } = page.position
+  const seq = Math.max(lastSeq, page.gap?.toSeq ?? 0)
+  const position = {
     seq,
     ...(created === undefined ? {} : { created }),
-    ...(time === undefined ? {} : { time }),
+    ...(last?.seq === seq ? { time: last.time } : {}),
   }
+  return { ...page, messages, position }
 }
 
-/** A comment; with a fresh id where the stream went on without anything for this reader. */
-function heartbeat(
-  request: TailRequest,
-  reader: Reader,
-  { seq, time }: { seq: number; time: string | undefined },
-): string {
-  if (seq <= reader.position.seq) return ': \n\n'
-  moveTo(reader, { seq, time })
-  return `: \nid: ${request.scope.seal(reader.position)}\n\n`
-}
-
-function* gapEvents(request: TailRequest, reader: Reader, { fromSeq, toSeq }: Gap) {
-  const gap = { fromSeq: Math.max(fromSeq, reader.position.seq + 1), toSeq }
-  if (gap.fromSeq > gap.toSeq) return
-  moveTo(reader, { seq: toSeq, time: undefined })
-  if (request.onGap === 'error') throw cursorExpired(request, reader.position, gap.fromSeq)
-  yield gapEvent(request, reader.position, gap)
-}
-
-function* pageEvents(request: TailRequest, page: Page) {
-  const { created } = page.position
-  const incarnation = created === undefined ? {} : { created }
-  const snapshot = page.snapshotSeq === undefined ? {} : { snapshotSeq: page.snapshotSeq }
-  if (page.gap) yield gapEvent(request, { seq: page.gap.toSeq, ...incarnation }, page.gap)
-  for (const message of page.messages) {
-    yield messageEvent(
-      request,
-      { seq: message.seq, time: message.time, ...incarnation, ...snapshot },
-      message,
-    )
+/** One write costs less than many. */
+function joinBytes(chunks: readonly Chunk[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0))
+  let at = 0
+  for (const { bytes } of chunks) {
+    whole.set(bytes, at)
+    at += bytes.length
   }
-}
-
-function messageEvent(
-  { stream, scope, payload }: TailRequest,
-  position: Position,
-  message: StoredMessage,
-): string {
-  const cursor = scope.seal(position)
-  return encodeEvent('message', cursor, encodeMessage(stream, message, payload, { cursor }))
-}
-
-function gapEvent({ scope }: TailRequest, position: Position, { fromSeq, toSeq }: Gap): string {
-  const cursor = scope.seal(position)
-  return encodeEvent(
-    'gap',
-    cursor,
-    JSON.stringify({ from_seq: fromSeq, to_seq: toSeq, reason: 'removed', cursor }),
-  )
-}
-
-function encodeEvent(event: string, id: string, data: string): string {
-  return `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`
-}
-
-/** Waits, saying so as often as a heartbeat is due. */
-async function* pause({ heartbeatMs, gone }: TailParts, ms: number) {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, Math.min(ms, heartbeatMs))
-    gone.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
-  yield ': \n\n'
+  return whole
 }

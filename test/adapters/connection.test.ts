@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePorts } from '../../scripts/ports.ts'
 import type { JetStreamConnection, NatsCredential } from '../../src/jetstream.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
-import { codeOf, eventually, failureOf, makeStream, open, publishText } from './support.ts'
+import { codeOf, EAGER, eventually, failureOf, makeStream, open, publishText } from './support.ts'
 
 const MAX_BYTES = 1_048_576
 const signal = new AbortController().signal
@@ -87,9 +87,9 @@ describe('credentials', () => {
     const deaf = as('deaf', 'd')
     expect(await codeOf(deaf.streamInfo('OPEN'))).toBe('forbidden')
     expect(await codeOf(deaf.getBatch('OPEN', { from: { seq: 1 }, batch: 1, maxBytes: 1 }))).toBe('forbidden')
-    expect(await codeOf(deaf.follow('OPEN', 1, { message: () => undefined, ended: () => undefined }))).toBe(
-      'forbidden',
-    )
+    expect(
+      await codeOf(deaf.follow('OPEN', 1, { ...EAGER, message: () => undefined, ended: () => undefined })),
+    ).toBe('forbidden')
     expect(performance.now() - started).toBeLessThan(2_000)
   })
 
@@ -149,6 +149,7 @@ describe('connection', () => {
     const ended: unknown[] = []
     await jetstream.follow(stream, 1, {
       message: () => undefined,
+      ...EAGER,
       ended: (failure) => void ended.push(failure),
     })
     await jetstream.putConsumer(stream, {

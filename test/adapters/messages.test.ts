@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JetStream, JetStreamConnection, MessageHeaders, StoredMessage } from '../../src/jetstream.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
-import { codeOf, eventually, failureOf, makeStream, open, publishText } from './support.ts'
+import { codeOf, EAGER, eventually, failureOf, makeStream, open, publishText } from './support.ts'
 
 const MAX_BYTES = 1_048_576
 const never = new AbortController().signal
@@ -135,6 +135,7 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
       const live: StoredMessage[] = []
       const following = await jetstream.follow(stream, 1, {
         message: (m) => live.push(m),
+        ...EAGER,
         ended: () => undefined,
       })
       await eventually(() => live.length === 31)

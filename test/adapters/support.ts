@@ -61,3 +61,6 @@ export async function failureOf(call: Promise<unknown>): Promise<BridgeError> {
 }
 
 export const codeOf = async (call: Promise<unknown>): Promise<string> => (await failureOf(call)).code
+
+/** A listener's part that always wants more. */
+export const EAGER = { windowBytes: 1_048_576, ready: () => undefined }

@@ -165,7 +165,7 @@ export const JOBS: readonly Job[] = [
       ...READ(stream),
       `$JS.API.CONSUMER.CREATE.${stream}.*`,
       `$JS.API.CONSUMER.DELETE.${stream}.*`,
-      `$JS.FC.${stream}.>`,
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     run: followLive,
   },
@@ -176,7 +176,7 @@ export const JOBS: readonly Job[] = [
       `$JS.API.CONSUMER.CREATE.${stream}.>`,
       `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
       `$JS.API.CONSUMER.DELETE.${stream}.*`,
-      `$JS.FC.${stream}.>`,
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     config: { allow_direct: false },
     async run(client, place) {

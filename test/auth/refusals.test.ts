@@ -14,7 +14,7 @@ const MANY = 30
 const WITHOUT_FLOW_CONTROL: NatsUser = {
   ...ALICE,
   name: 'without-flow-control',
-  publish: (ALICE.publish ?? []).filter((subject) => !subject.startsWith('$JS.FC.')),
+  publish: (ALICE.publish ?? []).filter((subject) => !subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')),
 }
 
 onEveryHost(

@@ -11,7 +11,7 @@ const ownStream = (stream: string, subjects: string): readonly string[] => [
   `$JS.API.CONSUMER.*.${stream}.>`,
   `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
   `$JS.ACK.${stream}.>`,
-  `$JS.FC.${stream}.>`,
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
 ]
 
 export const ADMIN: NatsUser = { name: 'admin', password: 'admin-secret-6f1' }

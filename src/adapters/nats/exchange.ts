@@ -23,19 +23,19 @@ export interface ExchangeRequest {
   readonly signal?: AbortSignal
 }
 
-/** Subscribes to a new inbox; `receive` never meets an exception of ours inside nats.ws, which would stop reading. */
-export function subscribeInbox(
+/** Subscribes to an inbox; `receive` never meets an exception of ours inside nats.ws, which would stop reading. */
+export function subscribeTo(
   client: NatsConnection,
-  requestSubject: string,
+  { inbox, requestSubject }: { readonly inbox: string; readonly requestSubject: string },
   receive: (failure: unknown, message: Msg) => void,
 ): Subscription {
   const callback = (failure: NatsError | null, message: Msg) => receive(failure ?? undefined, message)
-  const subscription = client.subscribe(createInbox(), { callback })
+  const subscription = client.subscribe(inbox, { callback })
   // By this nats.ws tells the subscription when its request's publish is not permitted, as it does for its own requests.
   return Object.assign(subscription, { requestSubject: quoted(requestSubject) })
 }
 
-/** Undoes `subscribeInbox`; also after nats.ws gave the subscription up by itself. */
+/** Undoes `subscribeTo`; also after nats.ws gave the subscription up by itself. */
 export function unsubscribe(client: NatsConnection, subscription: Subscription): void {
   if (!client.isClosed()) subscription.unsubscribe()
 }
@@ -81,7 +81,7 @@ export async function exchange(
   try {
     request.signal?.throwIfAborted()
     request.signal?.addEventListener('abort', abort)
-    subscription = subscribeInbox(client, request.subject, receive)
+    subscription = subscribeTo(client, { inbox: createInbox(), requestSubject: request.subject }, receive)
     subscription.closed.then(() => reject(unavailable())).catch(reject)
     client.publish(request.subject, request.payload, { reply: subscription.getSubject() })
     await ended

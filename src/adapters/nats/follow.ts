@@ -1,21 +1,30 @@
 /** Owns following a stream's live end by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
-import { type Msg, type NatsConnection, nuid, type Subscription } from 'nats.ws'
+import { createInbox, type Msg, type NatsConnection, nuid, type Subscription } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { LiveListener, LiveSubscription } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
+import { encodeJson } from './api.ts'
 import type { Connection } from './connection.ts'
 import { createConsumer, deleteConsumer } from './consumers.ts'
 import { fromClient, hasCode, refusedPublish, unavailable } from './errors.ts'
-import { subscribeInbox, unsubscribe } from './exchange.ts'
-import { type HeaderBlock, headersOf, lastOf } from './headers.ts'
+import { subscribeTo, unsubscribe } from './exchange.ts'
+import { type HeaderBlock, headersOf, lastOf, sizeOf } from './headers.ts'
 import { detached, fromConsumer } from './messages.ts'
 import { onRefused, quoted } from './refusals.ts'
 import { streamInfo } from './streams.ts'
 
-const HEARTBEAT = 100
 const HEARTBEAT_MS = 1_500
 const SILENT_HALF_BEATS = 5
 const INACTIVE_MS = 30_000
+/** How long one request for messages stands. */
+const EXPIRES_MS = 25_000
+const MAX_BATCH = 5_000
+
+const HEARTBEAT = 100
+const NOT_FOUND = 404
+const TIMED_OUT = 408
+const CONFLICT = 409
+const TOO_LARGE = 'Message Size Exceeds MaxBytes'
 const RETRY_MS = 500
 const MOST_RETRIES = 60
 
@@ -31,11 +40,21 @@ export interface FollowRequest {
 interface Session {
   readonly consumer: string
   readonly subscription: Subscription
+  /** Each request is answered below it, under its own number. */
+  readonly inbox: string
   nextConsumerSeq: number
-  /** Where flow control was answered last. */
-  flow: string | undefined
+  /** The request that stands: which one, and what it may still bring. Undefined: nobody wants more just now. */
+  window: Window | undefined
+  requests: number
   /** Until it is known that the stream is still the same one. */
   held: Msg[] | undefined
+}
+
+/** The server sends this much and no more before it is asked again, so that what is on its way is bounded. */
+interface Window {
+  readonly id: number
+  messages: number
+  bytes: number
 }
 
 class Follower implements LiveSubscription {
@@ -70,9 +89,10 @@ class Follower implements LiveSubscription {
       throw err
     }
     this.#watch = setInterval(() => this.#listen(), this.#heartbeatMs / 2)
-    // A credential that may not answer flow control would wait without end for what the server holds back.
+    // A credential that may not ask for messages would wait without end.
     this.#unhear = onRefused(this.#client, (refused) => {
-      if (refused === this.#session?.flow) this.#end(this.#session, refusedPublish())
+      if (this.#session && refused === quoted(this.#nextSubject(this.#session)))
+        this.#end(this.#session, refusedPublish())
     })
   }
 
@@ -98,35 +118,73 @@ class Follower implements LiveSubscription {
     const held = session.held ?? []
     session.held = undefined
     for (const message of held) this.#receive(session, message)
+    if (session === this.#session) this.#ask(session)
+  }
+
+  #nextSubject({ consumer }: Session): string {
+    return `$JS.API.CONSUMER.MSG.NEXT.${this.#request.stream}.${consumer}`
+  }
+
+  /** Asks for a window of messages. `alone`: for the next one, whatever its size. */
+  #ask(session: Session, alone = false): void {
+    const { windowBytes } = this.#request.listener
+    session.requests += 1
+    const bytes = alone ? Number.POSITIVE_INFINITY : windowBytes
+    session.window = { id: session.requests, messages: alone ? 1 : MAX_BATCH, bytes }
+    const body = {
+      batch: session.window.messages,
+      ...(alone ? {} : { max_bytes: windowBytes }),
+      expires: msToNanos(EXPIRES_MS),
+      idle_heartbeat: msToNanos(this.#heartbeatMs),
+    }
+    const reply = `${session.inbox}.${session.requests}`
+    this.#client.publish(this.#nextSubject(session), encodeJson(body), { reply })
+  }
+
+  /** The window is used up: the next is asked for as soon as the listener can take it. */
+  #askWhenReady(session: Session, alone = false): void {
+    session.window = undefined
+    const ask = () => {
+      if (session === this.#session && !this.#stopped && !this.#client.isClosed()) this.#ask(session, alone)
+    }
+    const becomingReady = this.#request.listener.ready()
+    if (!becomingReady) ask()
+    else becomingReady.then(ask, (failure) => this.#end(session, failure))
   }
 
   #subscribe(): Session {
     const { stream } = this.#request
     const consumer = nuid.next()
-    const subscription = subscribeInbox(
+    const inbox = createInbox()
+    const subscription = subscribeTo(
       this.#client,
-      `$JS.API.CONSUMER.CREATE.${stream}.${consumer}`,
+      { inbox: `${inbox}.*`, requestSubject: `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}` },
       (failure, message) => {
         if (failure === undefined) this.#receive(session, message)
         else this.#end(session, fromClient(failure, this.#client.isClosed()))
       },
     )
-    const session: Session = { consumer, subscription, nextConsumerSeq: 1, flow: undefined, held: [] }
+    const session: Session = {
+      consumer,
+      subscription,
+      inbox,
+      nextConsumerSeq: 1,
+      window: undefined,
+      requests: 0,
+      held: [],
+    }
     subscription.closed.then(() => this.#end(session, unavailable())).catch(() => undefined)
     return session
   }
 
-  #config({ consumer, subscription }: Session) {
+  #config({ consumer }: Session) {
     return {
       name: consumer,
-      deliver_subject: subscription.getSubject(),
       deliver_policy: 'by_start_sequence',
       opt_start_seq: this.#nextSeq,
       ack_policy: 'none',
       max_deliver: 1,
       replay_policy: 'instant',
-      flow_control: true,
-      idle_heartbeat: msToNanos(this.#heartbeatMs),
       mem_storage: true,
       num_replicas: 1,
       inactive_threshold: msToNanos(INACTIVE_MS),
@@ -178,28 +236,35 @@ class Follower implements LiveSubscription {
     session.nextConsumerSeq += 1
     this.#nextSeq = delivered.ack.streamSeq + 1
     this.#request.listener.message(detached(delivered.message))
+    const { window } = session
+    if (!window) return
+    window.messages -= 1
+    // The server counts as `sizeOf` does, and ends a request whose bytes come out even without a word.
+    window.bytes -= sizeOf(received)
+    if (window.messages === 0 || window.bytes <= 0) this.#askWhenReady(session)
   }
 
-  /** Heartbeats and flow control; any other status says that the consumer is gone. */
+  /** Statuses end the request that stands, or say that it does; any other says that the consumer is gone. */
   #control(session: Session, message: Msg, block: HeaderBlock): void {
-    if (block.status !== HEARTBEAT) {
-      this.#restart(session)
+    const { status, description } = block
+    if (status === HEARTBEAT) {
+      if (Number(lastOf(block, 'Nats-Last-Consumer') ?? 0) >= session.nextConsumerSeq) this.#restart(session)
       return
     }
-    // Without an answer the server holds back what follows.
-    const flow = lastOf(block, 'Nats-Consumer-Stalled') ?? message.reply
-    if (flow) {
-      session.flow = quoted(flow)
-      this.#client.publish(flow)
-    }
-    const delivered = Number(lastOf(block, 'Nats-Last-Consumer') ?? 0)
-    if (delivered >= session.nextConsumerSeq) this.#restart(session)
+    // It may be of a request whose bytes came out even, and which therefore counts as ended.
+    if (!message.subject.endsWith(`.${session.window?.id}`)) return
+    if (status === NOT_FOUND || status === TIMED_OUT) this.#askWhenReady(session)
+    else if (status === CONFLICT && description.startsWith(TOO_LARGE)) {
+      // A window that brought something is asked for again; one that brought nothing is too small for what comes.
+      this.#askWhenReady(session, session.window?.messages === MAX_BATCH)
+    } else this.#restart(session)
   }
 
+  /** Where nothing is asked for, nothing is heard. */
   #listen(): void {
+    if (!this.#session || this.#session.held || !this.#session.window) return
     this.#silentHalfBeats += 1
-    if (this.#silentHalfBeats > SILENT_HALF_BEATS && this.#session && !this.#session.held)
-      this.#restart(this.#session)
+    if (this.#silentHalfBeats > SILENT_HALF_BEATS) this.#restart(this.#session)
   }
 
   /** Something is missing or the consumer is gone: goes on with a new one, unheard by the listener. */

@@ -1,0 +1,69 @@
+/** Owns server-sent events as text: what a reader of a stream is told. */
+import type { StoredMessage } from '../jetstream.ts'
+import type { CursorScope, Gap, Page, PayloadForm } from '../reading.ts'
+import { encodeMessage } from '../schemas/message.ts'
+
+/** When the client should come back after a cut. */
+const RETRY_MS = 1_000
+
+/** Nothing but a sign of life. */
+export const HEARTBEAT = ': \n\n'
+
+export const retryEvent = (): string => `retry: ${RETRY_MS}\n\n`
+
+/** A sign of life that moves the client's last event id on: nothing up to there was for it. */
+export const movingHeartbeat = (cursor: string): string => `: \nid: ${cursor}\n\n`
+
+export function caughtUpEvent(cursor: string): string {
+  return encodeEvent('caught_up', cursor, JSON.stringify({ cursor }))
+}
+
+export function gapEvent(cursor: string, { fromSeq, toSeq }: Gap): string {
+  const gap = { from_seq: fromSeq, to_seq: toSeq, reason: 'removed', cursor }
+  return encodeEvent('gap', cursor, JSON.stringify(gap))
+}
+
+/** The last event of a stream that failed. */
+export function errorEvent(problem: object): string {
+  return `event: error\ndata: ${JSON.stringify(problem)}\n\n`
+}
+
+/** What the events of messages have in common. */
+export interface Wording {
+  readonly stream: string
+  readonly scope: CursorScope
+  readonly payload: PayloadForm
+}
+
+/** `cursors`: the one right after each message, in their order. */
+export function messageEvents(
+  { stream, payload }: Wording,
+  messages: readonly StoredMessage[],
+  cursors: readonly string[],
+): string {
+  let text = ''
+  for (const [index, message] of messages.entries()) {
+    const cursor = cursors[index] ?? ''
+    text += encodeEvent('message', cursor, encodeMessage(stream, message, payload, { cursor }))
+  }
+  return text
+}
+
+/** The events of a page of history, in one text. */
+export function pageEvents(wording: Wording, page: Page): string {
+  const { position, snapshotSeq, gap, messages } = page
+  const incarnation = position.created === undefined ? {} : { created: position.created }
+  const gapText = gap ? gapEvent(wording.scope.seal({ ...incarnation, seq: gap.toSeq }), gap) : ''
+  const [first] = messages
+  if (!first) return gapText
+  const run = wording.scope.run({
+    ...incarnation,
+    seq: first.seq,
+    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
+  })
+  return gapText + messageEvents(wording, messages, run.seal(messages))
+}
+
+function encodeEvent(event: string, id: string, data: string): string {
+  return `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`
+}

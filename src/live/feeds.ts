@@ -1,0 +1,48 @@
+/** Owns which feeds there are: one for each stream that is read live over a connection, whoever reads it. */
+import { BridgeError } from '../errors.ts'
+import type { JetStream } from '../jetstream.ts'
+import type { Wants } from './channel.ts'
+import { type Feed, type FeedOptions, openFeed } from './feed.ts'
+import type { Seat } from './seat.ts'
+
+export interface Feeds {
+  /**
+   * A seat for a reader that has read up to `afterSeq`. Throws `stream_not_found` and what else stops a subscription.
+   */
+  join(stream: string, wants: Wants, afterSeq: number): Promise<Seat>
+  close(): Promise<void>
+}
+
+/** The feeds of one connection. */
+export function createFeeds(jetstream: JetStream, options: FeedOptions): Feeds {
+  const feeds = new Map<string, Promise<Feed>>()
+
+  const open = (stream: string): Promise<Feed> => {
+    const opening = openFeed(jetstream, stream, {
+      ...options,
+      closed: () => {
+        if (feeds.get(stream) === opening) feeds.delete(stream)
+      },
+    })
+    feeds.set(stream, opening)
+    opening.catch(() => feeds.delete(stream))
+    return opening
+  }
+
+  return {
+    async join(stream, wants, afterSeq) {
+      const feed = await (feeds.get(stream) ?? open(stream))
+      return feed.join(wants, afterSeq) ?? (await open(stream)).join(wants, afterSeq) ?? failToJoin(stream)
+    },
+    async close() {
+      const all = await Promise.allSettled(feeds.values())
+      await Promise.allSettled(
+        all.map((feed) => (feed.status === 'fulfilled' ? feed.value.end(undefined) : undefined)),
+      )
+    },
+  }
+}
+
+function failToJoin(stream: string): never {
+  throw new BridgeError('jetstream_unavailable', `Stream "${stream}" cannot be followed right now.`)
+}
