@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { SubjectTree } from '../../src/live/subject-tree.ts'
+import { covers } from './filters.ts'
 
 const SEED = 20_261_120
 const RUNS = 2_000
@@ -22,19 +23,8 @@ const value = fc.integer({ min: 0, max: 9 })
 const entry = fc.record({ filter, value })
 type Entry = { readonly filter: string; readonly value: number }
 
-const escaped = (text: string) => text.replace(/[*^$.|?+()[\]{}\\]/g, '\\$&')
-
-/** A filter as a regular expression, so that nothing is shared with what is under test. */
-const patternOf = (filter: string): RegExp => {
-  const tokens = filter.split('.').map((text) => {
-    if (text === '*') return '[^.]+'
-    return text === '>' ? '[^.]+(?:\\.[^.]+)*' : escaped(text)
-  })
-  return new RegExp(`^${tokens.join('\\.')}$`, 'u')
-}
-
 const expected = (entries: Iterable<Entry>, subject: string): number[] => {
-  const found = [...entries].filter(({ filter }) => patternOf(filter).test(subject))
+  const found = [...entries].filter(({ filter }) => covers(filter, subject))
   return [...new Set(found.map(({ value }) => value))].sort()
 }
 
@@ -70,13 +60,11 @@ describe('SubjectTree', () => {
   })
 
   it('finds what is left after any adds and removals, in any order', () => {
-    const changes = fc
-      .array(entry, { minLength: 1, maxLength: 8 })
-      .chain((pool) =>
-        fc.array(fc.record({ add: fc.boolean(), entry: fc.constantFrom(...pool), subject }), {
-          maxLength: 60,
-        }),
-      )
+    const changes = fc.array(entry, { minLength: 1, maxLength: 8 }).chain((pool) =>
+      fc.array(fc.record({ add: fc.boolean(), entry: fc.constantFrom(...pool), subject }), {
+        maxLength: 60,
+      }),
+    )
     fc.assert(
       fc.property(changes, (changes) => {
         const tree = new SubjectTree<number>()
