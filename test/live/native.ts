@@ -136,6 +136,17 @@ export class StreamLog {
     return state
   }
 
+  /**
+   * A server that was killed may have forgotten how far it had purged: the stream then begins where it began before,
+   * and what is missing behind that looks like messages deleted one by one.
+   */
+  async forgiveCrash(): Promise<void> {
+    const { state } = await this.#native.ask<{ state: { deleted?: number[] } }>(`STREAM.INFO.${this.name}`, {
+      deleted_details: true,
+    })
+    for (const seq of state.deleted ?? []) this.#deleted.add(seq)
+  }
+
   /** Removed one by one, by a filter, a rollup or a newer message of its subject: what the API calls no gap. */
   singlyRemoved(): ReadonlySet<number> {
     const removed = new Set(this.#deleted)

@@ -179,6 +179,7 @@ class Performance {
   async #outage({ how, ms, batch }: Step & { kind: 'outage' }): Promise<void> {
     await Promise.all([this.#log.publish(this.#messagesOf(batch), true), this.#breakFor(how, ms)])
     await this.#stage.native.ready()
+    if (how === 'crash') await this.#log.forgiveCrash()
   }
 
   async #breakFor(how: (Step & { kind: 'outage' })['how'], ms: number): Promise<void> {
@@ -192,6 +193,9 @@ class Performance {
         await delay(ms)
         return nats.resume()
       case 'restart':
+        await nats.stop()
+        return nats.restart()
+      case 'crash':
         await delay(ms / 50)
         return nats.restart()
       case 'deleteConsumers': {

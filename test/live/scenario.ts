@@ -31,7 +31,7 @@ export type Step =
   | { readonly kind: 'close'; readonly reader: number }
   | {
       readonly kind: 'outage'
-      readonly how: 'pause' | 'restart' | 'cut' | 'deleteConsumers'
+      readonly how: 'pause' | 'restart' | 'crash' | 'cut' | 'deleteConsumers'
       readonly ms: number
       readonly batch: Batch
     }
@@ -118,7 +118,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       kind: fc.constant('outage' as const),
-      how: fc.constantFrom('pause', 'restart', 'cut', 'cut', 'deleteConsumers'),
+      how: fc.constantFrom('pause', 'restart', 'crash', 'cut', 'cut', 'deleteConsumers'),
       ms: fc.noBias(fc.integer({ min: 10, max: 1_000 })),
       batch: small,
     }),
