@@ -12,6 +12,9 @@ const LINGER_MS = 5_000
 /** Where most readers cannot keep up, they all wait this long for each other before the slow ones are left behind. */
 const LONGEST_HOLD_MS = 250
 const HOLD_STEP_MS = 5
+/** Where messages come close behind each other they are handed out together: each write to a reader costs about this. */
+const WRITE_COST_MS = 0.01
+const LONGEST_SPACING_MS = 25
 /** Subjects whose readers are remembered. */
 const MAX_ROUTES = 10_000
 
@@ -58,6 +61,8 @@ class StreamFeed implements Feed {
   readonly #early = new Map<SeatBuffer, Channel>()
   #at: FeedPoint
   #unflushed: Channel[] = []
+  #flushedAt = 0
+  #seatCount = 0
   /** Messages that wait while the stream is asked about a hole in front of them. */
   #queue: StoredMessage[] = []
   #asking: Promise<void> | undefined
@@ -137,11 +142,12 @@ class StreamFeed implements Feed {
   #settle(seat: SeatBuffer, channel: Channel): void {
     channel.flush()
     channel.seats.add(seat)
+    this.#seatCount += 1
   }
 
   #leave(channel: Channel, seat: SeatBuffer): void {
     this.#early.delete(seat)
-    channel.seats.delete(seat)
+    if (channel.seats.delete(seat)) this.#seatCount -= 1
     const stillComing = [...this.#early.values()].includes(channel)
     if (channel.seats.size === 0 && !stillComing && this.#channels.get(channel.key) === channel)
       this.#close(channel)
@@ -187,14 +193,22 @@ class StreamFeed implements Feed {
     this.#at = { seq: message.seq, time: message.time }
     for (const channel of this.#routesOf(message.subject)) {
       if (!channel.add(message)) continue
-      // What comes in one go is handed out in one go.
-      if (this.#unflushed.push(channel) === 1) queueMicrotask(() => this.#flush())
+      if (this.#unflushed.push(channel) === 1) this.#flushSoon()
     }
+  }
+
+  /** The first message after a while at once, with all that came in one go; what follows it closely, together. */
+  #flushSoon(): void {
+    const spacingMs = Math.min(this.#seatCount * WRITE_COST_MS, LONGEST_SPACING_MS)
+    const waitMs = this.#flushedAt + spacingMs - Date.now()
+    if (waitMs <= 0) queueMicrotask(() => this.#flush())
+    else setTimeout(() => this.#flush(), waitMs)
   }
 
   #flush(): void {
     const channels = this.#unflushed
     this.#unflushed = []
+    this.#flushedAt = Date.now()
     for (const channel of channels) channel.flush()
   }
 

@@ -9,6 +9,14 @@ import { newTokenKey } from '../support/host.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
 
 const MESSAGES = 10
+const METER = { add: () => undefined }
+const UNCOUNTED = {
+  deliveries: METER,
+  gaps: METER,
+  feeds: METER,
+  readersLive: METER,
+  readersCatchingUp: METER,
+}
 
 describe('a page that is read while messages are removed', () => {
   let nats: TestNats
@@ -51,7 +59,12 @@ describe('a page that is read while messages are removed', () => {
   /** A page of everything after `seq`, and all sequences that it tells of in one way or the other. */
   const readAfter = async (seq: number, tails: readonly string[], changed: Partial<JetStream>) => {
     const jetstream: JetStream = { ...session.jetstream, ...changed }
-    const reader = createStreamReader(jetstream, { heartbeatMs: 1_000, now: Date.now })
+    const reader = createStreamReader(jetstream, {
+      heartbeatMs: 1_000,
+      bufferBytes: 1_048_576,
+      meters: UNCOUNTED,
+      now: Date.now,
+    })
     const filters = tails.map((tail) => `${stream}.${tail}`)
     const page = await reader.page({
       stream,
