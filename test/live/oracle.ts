@@ -25,12 +25,15 @@ export const beginningOf = ({ start, filters }: Wish, before: Snapshot, after: S
     return { may: Math.max(first.may, Number(value)), must: Math.max(first.must, Number(value)) }
   if (kind !== 'tail') return first
   const purged = before.state.first_seq < after.state.first_seq
+  const count = Number(value)
   // A message under several filters counts for each of them.
-  const fewest = Math.ceil(Number(value) / Math.max(1, filters.length))
-  return {
-    may: purged ? first.may : (before.matching.at(-Number(value)) ?? first.may),
-    must: after.matching.at(-fewest) ?? after.matching[0] ?? after.state.last_seq + 1,
-  }
+  const fewest = Math.ceil(count / Math.max(1, filters.length))
+  // What came in between may have rolled others up: the tail is then longer after it than before.
+  const longest = [before, after].map(({ matching }) => matching.at(-count) ?? 1)
+  const shortest = [before, after].map(
+    ({ matching, state }) => matching.at(-fewest) ?? matching[0] ?? state.last_seq + 1,
+  )
+  return { may: purged ? first.may : Math.max(first.may, Math.min(...longest)), must: Math.max(...shortest) }
 }
 
 /** What is wrong with what a reader was told; empty: nothing. */
