@@ -75,6 +75,8 @@ class Performance {
         return this.#cut(step)
       case 'outage':
         return this.#outage(step)
+      case 'drown':
+        return this.#drown(step)
       case 'settle':
         return this.#settle()
       case 'pace':
@@ -176,10 +178,20 @@ class Performance {
     })
   }
 
-  async #outage({ how, ms, batch }: Step & { kind: 'outage' }): Promise<void> {
+  async #drown({ reader, batch }: Step & { kind: 'drown' }): Promise<void> {
+    await this.#withReader(reader, async (player) => {
+      player.reader.pace = 'fast'
+      await this.#reachEnd(player)
+      player.reader.pace = 'stopped'
+      await this.#log.publish(this.#messagesOf(batch))
+    })
+  }
+
+  async #outage({ how, ms, batch, purgeTo }: Step & { kind: 'outage' }): Promise<void> {
     await Promise.all([this.#log.publish(this.#messagesOf(batch), true), this.#breakFor(how, ms)])
     await this.#stage.native.ready()
     if (how === 'crash') await this.#log.forgiveCrash()
+    if (purgeTo !== undefined) await this.#purge('upTo', purgeTo)
   }
 
   async #breakFor(how: (Step & { kind: 'outage' })['how'], ms: number): Promise<void> {
@@ -209,12 +221,12 @@ class Performance {
   /** Every reader that reads as fast as it can comes to the last message that is there for it. */
   async #settle(): Promise<void> {
     const reading = this.#players.filter(({ reader, isClosed }) => !isClosed && reader.pace === 'fast')
-    await Promise.all(
-      reading.map(async ({ reader, beginning }) => {
-        const last = (await this.#log.present(reader.wish.filters)).at(-1) ?? 0
-        if (last >= beginning.must) await reader.reach(last)
-      }),
-    )
+    await Promise.all(reading.map((player) => this.#reachEnd(player)))
+  }
+
+  async #reachEnd({ reader, beginning }: Player): Promise<void> {
+    const last = (await this.#log.present(reader.wish.filters)).at(-1) ?? 0
+    if (last >= beginning.must) await reader.reach(last)
   }
 
   #messagesOf({ count, maxBytes, seed }: Batch): NewMessage[] {

@@ -34,7 +34,11 @@ export type Step =
       readonly how: 'pause' | 'restart' | 'crash' | 'cut' | 'deleteConsumers'
       readonly ms: number
       readonly batch: Batch
+      /** What is purged before the bridge may have come to it; undefined: nothing. */
+      readonly purgeTo: number | undefined
     }
+  /** A live reader stops reading, and more comes than may wait for it. */
+  | { readonly kind: 'drown'; readonly reader: number; readonly batch: Batch }
   | { readonly kind: 'settle' }
 
 export interface Scenario {
@@ -52,10 +56,15 @@ const small: fc.Arbitrary<Batch> = fc.record({
   maxBytes: fc.constantFrom(20, 300, 10_000),
   seed,
 })
-/** More than what waits in memory for a reader that does not read. */
 const flood: fc.Arbitrary<Batch> = fc.record({
   count: fc.noBias(fc.integer({ min: 400, max: 900 })),
   maxBytes: fc.constantFrom(1_000, 20_000),
+  seed,
+})
+/** More than what waits for a reader that does not read, in memory and on its way. */
+const deluge: fc.Arbitrary<Batch> = fc.record({
+  count: fc.noBias(fc.integer({ min: 300, max: 600 })),
+  maxBytes: fc.constant(60_000),
   seed,
 })
 const pace = fc.constantFrom<Pace>('fast', 'fast', 'slow', 'stopped')
@@ -121,7 +130,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       how: fc.constantFrom('pause', 'restart', 'crash', 'cut', 'cut', 'deleteConsumers'),
       ms: fc.noBias(fc.integer({ min: 10, max: 1_000 })),
       batch: small,
+      purgeTo: fc.option(share, { nil: undefined }),
     }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('drown' as const), reader: share, batch: deluge }),
   },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('settle' as const) }) },
 )
