@@ -123,8 +123,9 @@ export class StreamLog {
     await this.state()
   }
 
-  /** What is not there any more may be deleted too. */
+  /** What is not there any more may be deleted too, but nothing that is not there yet. */
   async delete(seq: number): Promise<void> {
+    if (!this.stored.has(seq)) return
     this.#deleted.add(seq)
     await this.#native.ask(`STREAM.MSG.DELETE.${this.name}`, { seq }).catch(() => undefined)
     await this.state()
