@@ -14,6 +14,7 @@ export interface State {
   readonly first_seq: number
   readonly last_seq: number
   readonly consumer_count: number
+  readonly deleted?: readonly number[]
 }
 
 export interface Purge {
@@ -131,21 +132,17 @@ export class StreamLog {
     await this.state()
   }
 
-  async state(): Promise<State> {
-    const { state } = await this.#native.ask<{ state: State }>(`STREAM.INFO.${this.name}`)
-    this.highestFirstSeq = Math.max(this.highestFirstSeq, state.first_seq)
-    return state
-  }
-
   /**
-   * A server that was killed may have forgotten how far it had purged: the stream then begins where it began before,
-   * and what is missing behind that looks like messages deleted one by one.
+   * What is missing between the first message and the last counts as deleted one by one, however it went: a server that
+   * was killed may have forgotten how far it had purged, and then begins where it began before.
    */
-  async forgiveCrash(): Promise<void> {
-    const { state } = await this.#native.ask<{ state: { deleted?: number[] } }>(`STREAM.INFO.${this.name}`, {
+  async state(): Promise<State> {
+    const { state } = await this.#native.ask<{ state: State }>(`STREAM.INFO.${this.name}`, {
       deleted_details: true,
     })
+    this.highestFirstSeq = Math.max(this.highestFirstSeq, state.first_seq)
     for (const seq of state.deleted ?? []) this.#deleted.add(seq)
+    return state
   }
 
   /** Removed one by one, by a filter, a rollup or a newer message of its subject: what the API calls no gap. */
@@ -162,10 +159,10 @@ export class StreamLog {
     return removed
   }
 
-  /** The sequences that should be there now and match, in order. */
+  /** The sequences that are there now and match, in order. */
   async present(filters: readonly string[]): Promise<number[]> {
-    const { first_seq } = await this.state()
-    const removed = this.singlyRemoved()
+    const { first_seq, deleted = [] } = await this.state()
+    const removed = new Set(deleted)
     const matches = (subject: string) =>
       filters.length === 0 || filters.some((filter) => covers(filter, subject))
     return [...this.stored]

@@ -190,7 +190,7 @@ class Performance {
   async #outage({ how, ms, batch, purgeTo }: Step & { kind: 'outage' }): Promise<void> {
     await Promise.all([this.#log.publish(this.#messagesOf(batch), true), this.#breakFor(how, ms)])
     await this.#stage.native.ready()
-    if (how === 'crash') await this.#log.forgiveCrash()
+    await this.#log.state()
     if (purgeTo !== undefined) await this.#purge('upTo', purgeTo)
   }
 
