@@ -1,4 +1,4 @@
-/** Removals in the middle of reading a page: whatever the reader did not get of them is in the page's gap. */
+/** A stream that changes while a page of it is read: the page moves past nothing that it neither has nor tells of. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Session } from '../../src/context.ts'
 import { createSessions, type Sessions } from '../../src/hosts/sessions.ts'
@@ -18,7 +18,7 @@ const UNCOUNTED = {
   readersCatchingUp: METER,
 }
 
-describe('a page that is read while messages are removed', () => {
+describe('a page of a stream that changes while it is read', () => {
   let nats: TestNats
   let sessions: Sessions
   let session: Session
@@ -131,5 +131,51 @@ describe('a page that is read while messages are removed', () => {
       },
     })
     expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  })
+
+  /** Two messages more, one for each filter. */
+  const storeTwo = async () => {
+    for (const tail of ['odd', 'even'])
+      await session.jetstream.publish({
+        subject: `${stream}.${tail}`,
+        payload: new Uint8Array(),
+        headers: {},
+      })
+  }
+
+  it('moves past no message that was stored between the batches of its two filters', async () => {
+    await fill()
+    let readOdd: Promise<unknown> | undefined
+    let stored: Promise<void> | undefined
+    const { page, told } = await readAfter(0, ['odd', 'even'], {
+      getBatch: async (name, request) => {
+        const reading = readOdd ? undefined : session.jetstream.getBatch(name, request)
+        readOdd ??= reading
+        if (reading) return await reading
+        await readOdd
+        stored ??= storeTwo()
+        await stored
+        return await session.jetstream.getBatch(name, request)
+      },
+    })
+    expect(told).toEqual(Array.from({ length: page.position.seq }, (_, index) => index + 1))
+  })
+
+  it('moves past no message that was stored while the leader was asked for the end of its two filters', async () => {
+    await fill()
+    let askedFirst: Promise<unknown> | undefined
+    let stored: Promise<void> | undefined
+    const { page, told } = await readAfter(0, ['odd', 'even'], {
+      getMessage: async (name, lookup) => {
+        const asking = askedFirst ? undefined : session.jetstream.getMessage(name, lookup)
+        askedFirst ??= asking
+        if (asking) return await asking
+        await askedFirst
+        stored ??= storeTwo()
+        await stored
+        return await session.jetstream.getMessage(name, lookup)
+      },
+    })
+    expect(told).toEqual(Array.from({ length: page.position.seq }, (_, index) => index + 1))
   })
 })
