@@ -9,7 +9,7 @@ import { play } from './run-scenario.ts'
 import { scenario } from './scenario.ts'
 
 /** For longer runs, and to see a failure again: fast-check prints the seed and path of one. */
-const RUNS = Number(process.env.SLUICE_PROPERTY_RUNS ?? 5)
+const RUNS = Number(process.env.SLUICE_PROPERTY_RUNS ?? 15)
 const SEED = Number(process.env.SLUICE_PROPERTY_SEED ?? 20_261_120)
 const PATH = process.env.SLUICE_PROPERTY_PATH
 const MOST_MS_A_RUN = 60_000
