@@ -26,6 +26,8 @@ const TIMED_OUT = 408
 const CONFLICT = 409
 const TOO_LARGE = 'Message Size Exceeds MaxBytes'
 const RETRY_MS = 500
+/** A consumer often goes with its stream: one made in a stream that is going would never be heard of again. */
+const DELETED_MS = 100
 const MOST_RETRIES = 60
 
 export interface FollowRequest {
@@ -257,7 +259,7 @@ class Follower implements LiveSubscription {
     else if (status === CONFLICT && description.startsWith(TOO_LARGE)) {
       // A window that brought something is asked for again; one that brought nothing is too small for what comes.
       this.#askWhenReady(session, session.window?.messages === MAX_BATCH)
-    } else this.#restart(session)
+    } else this.#restart(session, DELETED_MS)
   }
 
   /** Where nothing is asked for, nothing is heard. */
@@ -268,13 +270,14 @@ class Follower implements LiveSubscription {
   }
 
   /** Something is missing or the consumer is gone: goes on with a new one, unheard by the listener. */
-  #restart(session: Session): void {
+  #restart(session: Session, afterMs = 0): void {
     if (session !== this.#session || this.#stopped) return
     void this.#discard(session)
-    void this.#beginAgain()
+    void this.#beginAgain(afterMs)
   }
 
-  async #beginAgain(): Promise<void> {
+  async #beginAgain(afterMs: number): Promise<void> {
+    if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs))
     for (let attempt = 1; !this.#stopped; attempt += 1) {
       try {
         return await this.#begin()
