@@ -1,7 +1,8 @@
 /** Owns how routes are made: strict about their input, refusing it with the field's name. */
-import { OpenAPIHono, z } from '@hono/zod-openapi'
+import { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from './context.ts'
 import { BridgeError, type FieldError } from './errors.ts'
+import * as z from './schemas/zod.ts'
 
 /** A router whose schemas refuse with `invalid_request`. */
 export function createRouter() {

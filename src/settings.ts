@@ -1,5 +1,5 @@
 /** Owns every setting: its name in the environment, unit, bounds and default. */
-import { z } from '@hono/zod-openapi'
+import * as z from './schemas/zod.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND

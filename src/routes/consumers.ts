@@ -1,5 +1,5 @@
 /** Owns durable consumers: their configuration, state, pause and reset. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import type { Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, JetStream } from '../jetstream.ts'
@@ -16,6 +16,7 @@ import { toJetStream } from '../schemas/durations.ts'
 import { json } from '../schemas/examples.ts'
 import { consumerName, queryInteger, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
+import * as z from '../schemas/zod.ts'
 
 const tags = ['Consumers']
 const params = z.object({ stream: streamName, consumer: consumerName })

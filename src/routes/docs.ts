@@ -1,9 +1,10 @@
 /** Owns the contract as the bridge serves it: the document, and a page that people can read. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import document from '../../openapi/openapi.json' with { type: 'json' }
 import { createRouter, noQuery } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { problemsOf } from '../schemas/problem.ts'
+import * as z from '../schemas/zod.ts'
 import { renderDocumentation } from './docs-page.ts'
 
 const documentSchema = z.looseObject({

@@ -1,5 +1,5 @@
 /** Owns single messages: by sequence or the last of a subject, as JSON or raw, and their deletion. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
@@ -10,6 +10,7 @@ import { encodeMessage, messageSchema, payloadForm } from '../schemas/message.ts
 import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import { toNanos } from '../schemas/time.ts'
+import * as z from '../schemas/zod.ts'
 
 const answers = {
   200: {

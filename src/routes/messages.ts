@@ -1,5 +1,5 @@
 /** Owns reads by cursor: a page, a stream of lines, or server-sent events, by what the client accepts. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { accepts } from 'hono/accepts'
 import type { AppEnv } from '../context.ts'
@@ -20,6 +20,7 @@ import {
   readQuery,
   tailEventSchema,
 } from '../schemas/read.ts'
+import * as z from '../schemas/zod.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({

@@ -1,5 +1,5 @@
 /** Owns the publish of one message: the request's body is its payload, byte for byte. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
 import { readBody } from '../read-body.ts'
@@ -14,6 +14,7 @@ import {
   requiredLevel,
   toMessageHeaders,
 } from '../schemas/publish.ts'
+import * as z from '../schemas/zod.ts'
 
 const answer = (description: string, example: 'published' | 'duplicate') => ({
   description,

@@ -1,5 +1,5 @@
 /** Owns streams: their configuration, state, subjects, and purge. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { toJetStream } from '../schemas/durations.ts'
@@ -16,6 +16,7 @@ import {
   streamUpdateSchema,
   subjectCountsSchema,
 } from '../schemas/stream.ts'
+import * as z from '../schemas/zod.ts'
 
 const tags = ['Streams']
 const params = z.object({ stream: streamName })

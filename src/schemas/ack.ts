@@ -1,7 +1,8 @@
 /** Owns the wire form of acknowledgements. */
-import { z } from '@hono/zod-openapi'
+
 import { integer } from './names.ts'
 import { problemSchema } from './problem.ts'
+import * as z from './zod.ts'
 
 /** Acknowledgements in one request. */
 const MAX_ACKS = 1_000

@@ -1,11 +1,12 @@
 /** Owns the wire form of durable consumers: JetStream's own configuration and state, durations in milliseconds. */
-import { z } from '@hono/zod-openapi'
+
 import type { ConsumerInfo } from '../jetstream.ts'
 import { toWire } from './durations.ts'
 import { cursorText, deliverySchema } from './message.ts'
 import { consumerName, integer, streamName, subjectFilter } from './names.ts'
 import { problemSchema } from './problem.ts'
 import { errorEventSchema } from './read.ts'
+import * as z from './zod.ts'
 
 export const MAX_BATCH = 1_000
 export const MAX_WAIT_MS = 60_000

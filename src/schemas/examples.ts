@@ -1,5 +1,5 @@
 /** Owns the contract's examples. They tell one story, a shop's orders; operations refer to them by name. */
-import type { z } from '@hono/zod-openapi'
+
 import type { ackResultsSchema, acksSchema } from './ack.ts'
 import type {
   consumerConfigSchema,
@@ -15,6 +15,7 @@ import type { publishedSchema } from './publish.ts'
 import type { ndjsonLineSchema, pageSchema, tailEventSchema } from './read.ts'
 import type { purgeSchema, streamConfigSchema, streamSchema, streamUpdateSchema } from './stream.ts'
 import type { ticketRequestSchema, ticketSchema } from './ticket.ts'
+import type * as z from './zod.ts'
 
 const CURSOR = 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg'
 const ACK_TOKEN = 'a1.k1.F0Ex3KbtDgMfQmVSmdgT1IQlpNsR3'

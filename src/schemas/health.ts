@@ -1,6 +1,7 @@
 /** Owns the wire form of what the bridge says of itself and its server. */
-import { z } from '@hono/zod-openapi'
+
 import { integer } from './names.ts'
+import * as z from './zod.ts'
 
 export const healthSchema = z
   .object({ status: z.literal('ok').openapi({ description: 'Anything else is a problem.' }) })

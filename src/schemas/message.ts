@@ -1,8 +1,9 @@
 /** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
-import { z } from '@hono/zod-openapi'
+
 import type { StoredMessage } from '../jetstream.ts'
 import type { PayloadForm } from '../reading.ts'
 import { seq, streamName, subject } from './names.ts'
+import * as z from './zod.ts'
 
 export const cursorText = z.string().min(1).openapi({
   description: 'A position in the stream, opaque and sealed: go on right after it.',

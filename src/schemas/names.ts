@@ -1,5 +1,5 @@
 /** Owns names: streams, consumers, subjects and subject filters, and the limits JetStream has on them. */
-import { z } from '@hono/zod-openapi'
+import * as z from './zod.ts'
 
 /** JetStream's limit on stream and consumer names, bytes. */
 const MAX_NAME_BYTES = 255

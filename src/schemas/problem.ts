@@ -1,6 +1,7 @@
 /** Owns the wire form of a failure, and which failures an operation declares. */
-import { z } from '@hono/zod-openapi'
+
 import { ERRORS, type ErrorCode, type ProblemStatus } from '../errors.ts'
+import * as z from './zod.ts'
 
 const fieldErrorSchema = z
   .object({

@@ -1,9 +1,10 @@
 /** Owns the wire form of a publish: its headers, which of them become the message's, and its answer. */
-import { z } from '@hono/zod-openapi'
+
 import { refuse } from '../errors.ts'
 import type { MessageHeaders } from '../jetstream.ts'
 import { cursorText } from './message.ts'
 import { seq, streamName } from './names.ts'
+import * as z from './zod.ts'
 
 export const publishHeaders = z.object({
   'idempotency-key': z.string().min(1).max(1_024).optional().openapi({

@@ -1,10 +1,11 @@
 /** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
-import { z } from '@hono/zod-openapi'
+
 import type { Start } from '../reading.ts'
 import { cursorText, messageSchema, payloadForm } from './message.ts'
 import { queryInteger, subjectFilters } from './names.ts'
 import { problemSchema } from './problem.ts'
 import { toNanos } from './time.ts'
+import * as z from './zod.ts'
 
 export const MAX_LIMIT = 1_000
 export const DEFAULT_LIMIT = 100

@@ -1,8 +1,9 @@
 /** Owns the wire form of streams: JetStream's own configuration, with durations in milliseconds. */
-import { z } from '@hono/zod-openapi'
+
 import type { StreamInfo } from '../jetstream.ts'
 import { toWire } from './durations.ts'
 import { integer, streamName, subjectFilter } from './names.ts'
+import * as z from './zod.ts'
 
 /** -1 is JetStream's word for no limit. */
 const limit = integer(-1)

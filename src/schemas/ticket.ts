@@ -1,8 +1,9 @@
 /** Owns the wire form of tickets: what one may open, and what a browser page gets for it. */
-import { z } from '@hono/zod-openapi'
+
 import { cursorText } from './message.ts'
 import { consumerName, MAX_FILTERS, streamName, subjectFilter } from './names.ts'
 import { startText } from './read.ts'
+import * as z from './zod.ts'
 
 export const ticketRequestSchema = z
   .strictObject({
