@@ -12,7 +12,8 @@ import { jsonBodies } from './middleware/json-bodies.ts'
 import { createRouter } from './router.ts'
 import { acks } from './routes/acks.ts'
 import { consumers } from './routes/consumers.ts'
-import { documentation } from './routes/docs.ts'
+import { writeContract } from './routes/contract.ts'
+import { createDocumentation } from './routes/docs.ts'
 import { health } from './routes/health.ts'
 import { message } from './routes/message.ts'
 import { messages } from './routes/messages.ts'
@@ -60,7 +61,7 @@ export function createApp(dependencies: Dependencies) {
     acks,
     tickets,
     health,
-    documentation,
+    createDocumentation(() => writeContract(app)),
   ]) {
     app.route('/', routes)
   }

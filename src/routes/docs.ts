@@ -1,10 +1,10 @@
 /** Owns the contract as the bridge serves it: the document, and a page that people can read. */
 import { createRoute } from '@hono/zod-openapi'
-import document from '../../openapi/openapi.json' with { type: 'json' }
 import { createRouter, noQuery } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { problemsOf } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
+import type { Contract } from './contract.ts'
 import { renderDocumentation } from './docs-page.ts'
 
 const documentSchema = z.looseObject({
@@ -48,20 +48,28 @@ const documentationRoute = createRoute({
 })
 
 const CACHE = 'public, max-age=300'
-let page: string | undefined
 
-export const documentation = createRouter()
-  .openapi(documentRoute, (c) => {
-    c.header('Cache-Control', CACHE)
-    return c.json(document, 200)
-  })
-  .openapi(documentationRoute, (c) => {
-    page ??= renderDocumentation(document)
-    c.header('Cache-Control', CACHE)
-    c.header(
-      'Content-Security-Policy',
-      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-    )
-    return c.html(page)
-  })
-documentation.get('/', (c) => c.redirect('/docs', 302))
+/** The routes of the contract. `write` is asked when the first client wants it: a start would wait for it. */
+export function createDocumentation(write: () => Contract) {
+  let written: Contract | undefined
+  let page: string | undefined
+  const contract = () => {
+    written ??= write()
+    return written
+  }
+  return createRouter()
+    .openapi(documentRoute, (c) => {
+      c.header('Cache-Control', CACHE)
+      return c.json(contract(), 200)
+    })
+    .openapi(documentationRoute, (c) => {
+      page ??= renderDocumentation(contract())
+      c.header('Cache-Control', CACHE)
+      c.header(
+        'Content-Security-Policy',
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+      )
+      return c.html(page)
+    })
+    .get('/', (c) => c.redirect('/docs', 302))
+}

@@ -1,7 +1,10 @@
 /** Owns the contract of what lies around the operations: health, capabilities, documents, request ids. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { at, problem, range, refusal } from './expectations.ts'
 import { onEveryTarget } from './target.ts'
+
+const PUBLISHED = readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8')
 
 onEveryTarget((target) => {
   const send = (request: string, headers: Record<string, string> = {}) =>
@@ -46,6 +49,12 @@ onEveryTarget((target) => {
   })
 
   describe('getOpenApiDocument', () => {
+    test('200 with the published contract, in its order', async () => {
+      const { bytes } = await send('GET /openapi.json')
+
+      expect(Buffer.from(bytes).toString()).toBe(JSON.stringify(JSON.parse(PUBLISHED)))
+    })
+
     test('200 with OpenAPI 3.1, in which every operation has an id, a summary and its failures', async () => {
       const { status, body } = await send('GET /openapi.json')
       const { openapi, paths } = body as {
