@@ -47,7 +47,7 @@ const sources = (): string[] => {
   const inSrc = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
-  const extra = ['package-lock.json', 'wrangler.toml'].map((name) => join(ROOT, name))
+  const extra = ['package-lock.json', 'scripts/cut-nats.ts', 'wrangler.toml'].map((name) => join(ROOT, name))
   return [...inSrc.sort(), ...extra.filter((path) => existsSync(path))]
 }
 
