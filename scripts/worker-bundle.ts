@@ -47,7 +47,8 @@ const sources = (): string[] => {
   const inSrc = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
-  const extra = ['package-lock.json', 'scripts/cut-nats.ts', 'wrangler.toml'].map((name) => join(ROOT, name))
+  const how = ['package-lock.json', 'wrangler.toml', 'scripts/cut-nats.ts', 'scripts/worker-bundle.ts']
+  const extra = how.map((name) => join(ROOT, name))
   return [...inSrc.sort(), ...extra.filter((path) => existsSync(path))]
 }
 
@@ -80,6 +81,9 @@ const removeOldBuilds = (): void => {
   }
 }
 
+/** What esbuild says of the bundle, beside it: which sources are in it, and what each takes. */
+export const METAFILE = 'bundle-meta.json'
+
 const isModule = (name: string): boolean => /\.(js|mjs|wasm|txt|html|bin)$/.test(name)
 
 const build = async (key: string, say: (text: string) => void): Promise<void> => {
@@ -87,7 +91,8 @@ const build = async (key: string, say: (text: string) => void): Promise<void> =>
   removeOldBuilds()
   const fresh = mkdtempSync(join(BUNDLES, 'build-'))
   try {
-    const args = [WRANGLER, 'deploy', '--dry-run', '--outdir', fresh, '--config', join(ROOT, 'wrangler.toml')]
+    const output = ['--outdir', fresh, '--metafile', join(fresh, METAFILE)]
+    const args = [WRANGLER, 'deploy', '--dry-run', ...output, '--config', join(ROOT, 'wrangler.toml')]
     const built = await run(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...WRANGLER_ENV } })
     if (!built.ok) throw new Error(`The Worker could not be built:\n${built.stdout}${built.stderr}`)
     if (/WARNING/.test(built.stdout + built.stderr)) say(`${built.stdout}${built.stderr}`)
