@@ -47,7 +47,7 @@ const sources = (): string[] => {
   const inSrc = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
-  const how = ['package-lock.json', 'wrangler.toml', 'scripts/cut-nats.ts', 'scripts/worker-bundle.ts']
+  const how = ['package-lock.json', 'wrangler.toml', 'scripts/cut-packages.ts', 'scripts/worker-bundle.ts']
   const extra = how.map((name) => join(ROOT, name))
   return [...inSrc.sort(), ...extra.filter((path) => existsSync(path))]
 }

@@ -14,10 +14,10 @@ type Metafile = { outputs: Record<string, { inputs: Record<string, { bytesInOutp
 /** What the bundle weighs. `parts`: minified bytes by package, or folder of ours, the heaviest first. */
 export type BundleSize = { bytes: number; gzipBytes: number; parts: Record<string, number> }
 
-/** The package or our folder that a source belongs to; nats.ws is cut before it is bundled. */
+/** The package or our folder that a source belongs to; what scripts/cut-packages.ts writes is named after its package. */
 const partOf = (source: string): string => {
   const [, inPackages] = source.match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/) ?? []
-  const [, cut] = source.match(/^\.sluice\/([^/]+)/) ?? []
+  const [, cut] = source.match(/^\.sluice\/cut\/([\w.]+)(?:-[\w-]+)?\.js$/) ?? []
   return inPackages ?? cut ?? source.replace(/\/[^/]*$/, '')
 }
 
