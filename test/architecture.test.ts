@@ -71,6 +71,19 @@ describe('the layers of src', () => {
     ).toEqual([])
   })
 
+  it('zod is imported by schemas/zod.ts alone: the bundle has no other `z`', () => {
+    const named = files.filter((file) =>
+      /^import [^;]*?\bz\b[^;]*? from '(zod|@hono\/zod-openapi)'/m.test(
+        readFileSync(join(SRC, file), 'utf8'),
+      ),
+    )
+    expect(named).toEqual([])
+    const direct = offenders(
+      ({ file, target }) => target.startsWith('zod') && !file.startsWith('schemas/zod'),
+    )
+    expect(direct).toEqual([])
+  })
+
   it('live reaches NATS by the port alone', () => {
     expect(
       offenders(({ file, target }) => file.startsWith('live/') && target.startsWith('adapters/')),
