@@ -1,20 +1,13 @@
 /** Owns one credential's connection to NATS: dials on the first call, again after a loss, and closes. */
-import type { Msg, MsgHdrs, NatsConnection } from 'nats.ws'
+import type { Msg, NatsConnection } from 'nats.ws'
 import type { NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { dial } from './dial.ts'
-import { fromClient, hasCode, refusedPublish, unavailable } from './errors.ts'
-import { onRefused, quoted } from './refusals.ts'
+import { fromClient, hasCode, unavailable } from './errors.ts'
+import { inboxOf, type NatsRequest } from './inbox.ts'
 
 const PROBE_MS = 1_000
 const CLOSE_MS = 1_000
-
-/** One request and what goes with it. */
-export interface NatsRequest {
-  readonly subject: string
-  readonly payload?: Uint8Array
-  readonly headers?: MsgHdrs | undefined
-}
 
 /** A connection that is there when it is needed. */
 export interface Connection {
@@ -81,17 +74,6 @@ function hangUpWhenIdle(client: NatsConnection, idleMs: number): void {
   )
 }
 
-/** nats.ws misses the refusal of a subject that the server quotes otherwise than it was sent. */
-function refusalOf(client: NatsConnection, subject: string): { promises: Promise<never>[]; forget(): void } {
-  const asQuoted = quoted(subject)
-  if (asQuoted === subject) return { promises: [], forget: () => undefined }
-  const { promise, reject } = Promise.withResolvers<never>()
-  const forget = onRefused(client, (refused) => {
-    if (refused === asQuoted) reject(refusedPublish())
-  })
-  return { promises: [promise], forget }
-}
-
 /** Prepares a connection; nothing is dialled before the first call. */
 export function prepareConnection(settings: Settings, credential: NatsCredential): Connection {
   let dialing: Promise<NatsConnection> | undefined
@@ -117,18 +99,14 @@ export function prepareConnection(settings: Settings, credential: NatsCredential
   return {
     timeoutMs: settings.REQUEST_TIMEOUT_MS,
     client,
-    async request({ subject, payload, headers }, given) {
+    async request(request, given) {
       const link = given ?? (await client())
-      const options = { timeout: settings.REQUEST_TIMEOUT_MS, ...(headers ? { headers } : {}) }
-      const refusal = refusalOf(link, subject)
       try {
-        return await Promise.race([link.request(subject, payload, options), ...refusal.promises])
+        return await inboxOf(link, settings.REQUEST_TIMEOUT_MS).request(request)
       } catch (err) {
         const failure = fromClient(err, link.isClosed())
         if (hasCode(failure, 'jetstream_timeout')) void settled(link)
         throw failure
-      } finally {
-        refusal.forget()
       }
     },
     isConnected: () => current !== undefined && !current.isClosed(),

@@ -1,0 +1,130 @@
+/** Owns the inbox of a connection: one subscription takes the reply to each request that has one reply. */
+import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from 'nats.ws'
+import { NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'
+import { onRefused, quoted } from './refusals.ts'
+
+const NO_RESPONDERS = 503
+
+/** One request and what goes with it. */
+export interface NatsRequest {
+  readonly subject: string
+  readonly payload?: Uint8Array
+  readonly headers?: MsgHdrs | undefined
+}
+
+/** A request on its way. */
+interface Waiting {
+  readonly subject: string
+  readonly deadline: number
+  resolve(reply: Msg): void
+  reject(failure: unknown): void
+}
+
+/**
+ * What nats.ws has for this builds an error with a stack and a timer for every request, also for those that are answered.
+ * Here one timer serves all: requests of a connection have one time-out, so the oldest one ends first.
+ */
+class Inbox {
+  readonly #client: NatsConnection
+  readonly #timeoutMs: number
+  readonly #prefix = `${createInbox()}.`
+  /** By the last token of the reply subject, the oldest first. */
+  readonly #waiting = new Map<string, Waiting>()
+  #subscription: Subscription | undefined
+  #requests = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(client: NatsConnection, timeoutMs: number) {
+    this.#client = client
+    this.#timeoutMs = timeoutMs
+    onRefused(client, (refused) => this.#refuse(refused))
+  }
+
+  /** Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
+  request({ subject, payload, headers }: NatsRequest): Promise<Msg> {
+    return new Promise((resolve, reject) => {
+      if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
+      this.#subscription ??= this.#subscribe()
+      this.#requests += 1
+      const token = String(this.#requests)
+      const reply = this.#prefix + token
+      this.#client.publish(subject, payload, headers ? { reply, headers } : { reply })
+      this.#waiting.set(token, { subject, deadline: performance.now() + this.#timeoutMs, resolve, reject })
+      this.#timer ??= setTimeout(this.#sweep, this.#timeoutMs)
+    })
+  }
+
+  #subscribe(): Subscription {
+    const subscription = this.#client.subscribe(`${this.#prefix}*`, {
+      callback: (failure, message) => {
+        if (failure) this.#end(subscription, failure)
+        else this.#receive(message)
+      },
+    })
+    subscription.closed.then(() => this.#end(subscription, unavailable())).catch(() => undefined)
+    return subscription
+  }
+
+  /** Never throws: it is called by nats.ws, which would stop reading. */
+  #receive(message: Msg): void {
+    const token = message.subject.slice(this.#prefix.length)
+    const waiting = this.#waiting.get(token)
+    // Late: the request has failed meanwhile.
+    if (!waiting) return
+    this.#waiting.delete(token)
+    if (isNoResponders(message)) waiting.reject(new NoResponders())
+    else waiting.resolve(message)
+  }
+
+  /** Nothing more will come on this subscription: the connection is gone, or it may not be subscribed to. */
+  #end(subscription: Subscription, failure: unknown): void {
+    if (subscription !== this.#subscription) return
+    this.#subscription = undefined
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const all = [...this.#waiting.values()]
+    this.#waiting.clear()
+    for (const { reject } of all) reject(failure)
+  }
+
+  /** The server tells each refusal by the subject alone, in the order of the publishes. */
+  #refuse(refused: string): void {
+    for (const [token, { subject, reject }] of this.#waiting) {
+      if (quoted(subject) !== refused) continue
+      this.#waiting.delete(token)
+      reject(refusedPublish())
+      return
+    }
+  }
+
+  readonly #sweep = (): void => {
+    this.#timer = undefined
+    const now = performance.now()
+    for (const [token, { deadline, reject }] of this.#waiting) {
+      if (deadline > now) {
+        this.#timer = setTimeout(this.#sweep, Math.ceil(deadline - now))
+        return
+      }
+      this.#waiting.delete(token)
+      reject(timedOut())
+    }
+  }
+}
+
+/** Headers are there on a refusal alone; those that somebody else may send need not be readable. */
+function isNoResponders(message: Msg): boolean {
+  try {
+    return message.data.length === 0 && message.headers?.code === NO_RESPONDERS
+  } catch {
+    return false
+  }
+}
+
+const inboxes = new WeakMap<NatsConnection, Inbox>()
+
+/** The inbox of a connection. `timeoutMs`: how long each of its requests may take; the first call settles it. */
+export function inboxOf(client: NatsConnection, timeoutMs: number): Inbox {
+  const known = inboxes.get(client) ?? new Inbox(client, timeoutMs)
+  inboxes.set(client, known)
+  return known
+}
