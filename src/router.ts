@@ -9,17 +9,16 @@ export function createRouter() {
   return new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
       if (result.success) return
-      const errors = result.error.issues.flatMap(toFieldErrors)
-      const [first] = errors
-      throw new BridgeError(
-        'invalid_request',
-        first ? `${first.field}: ${first.message}` : 'The input is not valid.',
-        {
-          errors,
-        },
-      )
+      throw refusal(result.error.issues)
     },
   })
+}
+
+/** Input as its schema has it, for routes that check by themselves. Throws as a router does. */
+export function parseInput<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
+  const result = schema.safeParse(input)
+  if (!result.success) throw refusal(result.error.issues)
+  return result.data
 }
 
 interface Issue {
@@ -27,6 +26,13 @@ interface Issue {
   readonly path: readonly PropertyKey[]
   readonly message: string
   readonly keys?: readonly string[]
+}
+
+function refusal(issues: readonly Issue[]): BridgeError {
+  const errors = issues.flatMap(toFieldErrors)
+  const [first] = errors
+  const detail = first ? `${first.field}: ${first.message}` : 'The input is not valid.'
+  return new BridgeError('invalid_request', detail, { errors })
 }
 
 function toFieldErrors(issue: Issue): FieldError[] {

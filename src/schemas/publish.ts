@@ -1,7 +1,7 @@
 /** Owns the wire form of a publish: its headers, which of them become the message's, and its answer. */
 
 import { refuse } from '../errors.ts'
-import type { MessageHeaders } from '../jetstream.ts'
+import type { MessageHeaders, PubAck } from '../jetstream.ts'
 import { cursorText } from './message.ts'
 import { seq, streamName } from './names.ts'
 import * as z from './zod.ts'
@@ -55,6 +55,9 @@ export const publishHeaders = z.object({
   tracestate: z.string().optional().openapi({ description: 'W3C trace state, stored with the message.' }),
 })
 
+/** The headers that the schema looks at. */
+export const CHECKED_HEADERS: ReadonlySet<string> = new Set(Object.keys(publishHeaders.shape))
+
 export const publishedSchema = z
   .object({
     stream: streamName,
@@ -63,6 +66,11 @@ export const publishedSchema = z
     cursor: cursorText.openapi({ description: 'The position right after this message.' }),
   })
   .openapi('Published', { description: "JetStream's confirmation of a publish." })
+
+/** Writes the answer to a publish. */
+export function encodePublished({ stream, seq, duplicate }: PubAck, cursor: string): string {
+  return `{"stream":${JSON.stringify(stream)},"seq":${seq},"duplicate":${duplicate},"cursor":"${cursor}"}`
+}
 
 /** JetStream's API level that a header needs: an older server would store it and not heed it. */
 const REQUIRED_LEVELS: Readonly<Record<string, number>> = { 'Nats-TTL': 1, 'Nats-Incr': 2 }
@@ -94,12 +102,12 @@ export function requiredLevel(headers: MessageHeaders): { level: number; header:
 }
 
 /**
- * The message's headers out of the request's. HTTP does not keep the case of a name, so `NatsH-order-id` becomes
+ * The message's headers out of the request's, `sent`, with their names in lower case. HTTP does not keep the case of a name, so `NatsH-order-id` becomes
  * `Order-Id`. Throws `invalid_request` for a `Nats-*` name that a publisher may not set.
  */
-export function toMessageHeaders(request: Headers): MessageHeaders {
+export function toMessageHeaders(sent: readonly (readonly [string, string])[]): MessageHeaders {
   const headers: Record<string, string[]> = {}
-  for (const [name, value] of request) {
+  for (const [name, value] of sent) {
     const ownName = toMessageHeaderName(name)
     if (ownName !== undefined) headers[ownName] = [toText(value)]
   }
