@@ -40,6 +40,20 @@ export function fromNanos(nanos: bigint): string {
   return fraction === '' ? `${whole}Z` : `${whole}.${fraction}Z`
 }
 
+/** What was printed last: messages that come together are mostly of one second. */
+let printed = { seconds: 0, text: '1970-01-01T00:00:00' }
+
+/** As `fromNanos`, for nanoseconds in decimal digits. */
+export function fromNanosText(digits: string): string {
+  const seconds = Number(digits.slice(0, -9))
+  if (printed.seconds !== seconds) {
+    const text = new Date(seconds * MS_PER_SECOND).toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length)
+    printed = { seconds, text }
+  }
+  const fraction = digits.slice(-9).padStart(9, '0').replace(/0+$/, '')
+  return fraction === '' ? `${printed.text}Z` : `${printed.text}.${fraction}Z`
+}
+
 /** RFC 3339 UTC with milliseconds. */
 export function fromMs(ms: number): string {
   return new Date(ms).toISOString()

@@ -1,5 +1,5 @@
 /** Owns the reply subject of a delivered message, in which JetStream tells where the message stands. */
-import { fromNanos } from '../../schemas/time.ts'
+import { fromNanosText } from '../../schemas/time.ts'
 
 /** What the reply subject of a delivery says. `numPending`: matching messages after this one. */
 export interface AckSubject {
@@ -10,28 +10,27 @@ export interface AckSubject {
   readonly numPending: number
 }
 
-const TOKENS = 9
-const TOKENS_WITH_ACCOUNT = 11
-const NUMBERS_START = 4
-const NUMBERS_START_WITH_ACCOUNT = 6
-
 /**
- * Reads `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<ns>.<pending>`, also in its later form with
- * domain and account before the stream. Undefined: it is not one. Source: NATS ADR-15, JetStream Subjects.
+ * `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<ns>.<pending>`, also in its later form with domain
+ * and account before the stream, and perhaps more behind. Source: NATS ADR-15, JetStream Subjects.
  */
+const ACK_SUBJECT = /^\$JS\.ACK(?:\.[^.]*){2}\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)$/
+const ACK_SUBJECT_WITH_ACCOUNT = /^\$JS\.ACK(?:\.[^.]*){4}\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)(?:\.|$)/
+
+/** Whether a subject is the reply subject of a delivery. */
+export const isAckSubject = (subject: string): boolean =>
+  ACK_SUBJECT.test(subject) || ACK_SUBJECT_WITH_ACCOUNT.test(subject)
+
+/** Reads what the reply subject of a delivery says. Undefined: it is not one. */
 export function parseAckSubject(subject: string): AckSubject | undefined {
-  const tokens = subject.split('.')
-  if (tokens[0] !== '$JS' || tokens[1] !== 'ACK') return undefined
-  if (tokens.length !== TOKENS && tokens.length < TOKENS_WITH_ACCOUNT) return undefined
-  const start = tokens.length === TOKENS ? NUMBERS_START : NUMBERS_START_WITH_ACCOUNT
-  const numbers = tokens.slice(start, start + 5)
-  if (!numbers.every((token) => /^\d+$/.test(token))) return undefined
-  const [count, streamSeq, consumerSeq, nanos = '0', pending] = numbers
+  const found = ACK_SUBJECT.exec(subject) ?? ACK_SUBJECT_WITH_ACCOUNT.exec(subject)
+  if (!found) return undefined
+  const [, count, streamSeq, consumerSeq, nanos = '0', pending] = found
   return {
     deliveryCount: Number(count),
     streamSeq: Number(streamSeq),
     consumerSeq: Number(consumerSeq),
-    time: fromNanos(BigInt(nanos)),
+    time: fromNanosText(nanos),
     numPending: Number(pending),
   }
 }

@@ -90,7 +90,9 @@ function sendTogether(socket: WebSocket): void {
   Object.defineProperties(socket, { send: { value: send }, close: { value: close } })
 }
 
-function join(frames: readonly ArrayBuffer[]): Uint8Array<ArrayBuffer> {
+function join(frames: readonly ArrayBuffer[]): ArrayBuffer | Uint8Array<ArrayBuffer> {
+  const [only] = frames
+  if (only && frames.length === 1) return only
   const whole = new Uint8Array(frames.reduce((size, { byteLength }) => size + byteLength, 0))
   let at = 0
   for (const frame of frames) {

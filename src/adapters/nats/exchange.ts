@@ -96,13 +96,19 @@ export async function exchange(
   }
 }
 
+/** One timer, moved on when it fires: to move it at each reply costs more than the reply. */
 function silenceTimer(ms: number | undefined, expired: () => void): { restart(): void; stop(): void } {
   if (ms === undefined) return { restart: () => undefined, stop: () => undefined }
-  let timer = setTimeout(expired, ms)
+  let heardAt = performance.now()
+  const listen = () => {
+    const left = heardAt + ms - performance.now()
+    if (left <= 0) expired()
+    else timer = setTimeout(listen, Math.ceil(left))
+  }
+  let timer = setTimeout(listen, ms)
   return {
     restart() {
-      clearTimeout(timer)
-      timer = setTimeout(expired, ms)
+      heardAt = performance.now()
     },
     stop: () => clearTimeout(timer),
   }
