@@ -29,25 +29,37 @@ export function encodeDeadline(deadlineMs: number): string | null {
   return Number.isFinite(deadlineMs) ? fromMs(deadlineMs) : null
 }
 
-/** Writes a delivery as one line of JSON. */
-export function encodeDelivery(
+/** Writes the deliveries of one consumer, each as one line of JSON. */
+export function deliveryEncoder(
   { ackTokens }: Session,
   consumer: ConsumerInfo,
-  delivery: Delivery,
   form: PayloadForm,
-): string {
-  const deadlineMs = deadlineOf(consumer, delivery.deliveryCount, delivery.receivedAt)
-  const ack_token = ackTokens.seal({
-    stream: consumer.stream_name,
-    consumer: consumer.name,
-    consumerCreated: consumer.created,
-    deliveryCount: delivery.deliveryCount,
-    replySubject: delivery.replySubject,
-    deadlineMs,
-  })
-  const { deliveryCount: delivery_count } = delivery
-  const ack_deadline = encodeDeadline(deadlineMs)
-  return encodeMessage(consumer.stream_name, delivery, form, { ack_token, delivery_count, ack_deadline })
+): (delivery: Delivery) => string {
+  const { stream_name: stream, name, created: consumerCreated } = consumer
+  const deadline = deadlines(consumer)
+  return (delivery) => {
+    const { deliveryCount, replySubject } = delivery
+    const { ms: deadlineMs, text: ack_deadline } = deadline(delivery)
+    const claim = { stream, consumer: name, consumerCreated, deliveryCount, replySubject, deadlineMs }
+    const rest = { ack_token: ackTokens.seal(claim), delivery_count: deliveryCount, ack_deadline }
+    return encodeMessage(stream, delivery, form, rest)
+  }
+}
+
+interface Deadline {
+  readonly ms: number
+  readonly text: string | null
+}
+
+/** Tells the deadline of each delivery: those that came together mostly have the one of the delivery before. */
+function deadlines(consumer: ConsumerInfo): (delivery: Delivery) => Deadline {
+  let last: (Deadline & { readonly count: number; readonly from: number }) | undefined
+  return ({ deliveryCount: count, receivedAt: from }) => {
+    if (last?.count === count && last.from === from) return last
+    const ms = deadlineOf(consumer, count, from)
+    last = { count, from, ms, text: encodeDeadline(ms) }
+    return last
+  }
 }
 
 /** Gives deliveries back, so that another client has them at once. What cannot be given back returns after the ack wait. */

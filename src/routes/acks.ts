@@ -5,8 +5,8 @@ import type { AppEnv } from '../context.ts'
 import { deadlineOf, encodeDeadline } from '../deliveries.ts'
 import { BridgeError, toProblem } from '../errors.ts'
 import type { AckAction, ConsumerInfo } from '../jetstream.ts'
-import { createRouter, noQuery } from '../router.ts'
-import { type Ack, type AckResult, ackResultsSchema, acksSchema } from '../schemas/ack.ts'
+import { createRouter, noQuery, parseInput } from '../router.ts'
+import { type Ack, type AckResult, ackResultsSchema, acksSchema, isPlain } from '../schemas/ack.ts'
 import { json } from '../schemas/examples.ts'
 import { problems } from '../schemas/problem.ts'
 import type { DeliveryClaim } from '../tokens/ack.ts'
@@ -30,55 +30,80 @@ const settleDeliveriesRoute = createRoute({
   },
 })
 
-export const acks = createRouter().openapi(settleDeliveriesRoute, async (c) => {
-  const consumers = new Map<string, Promise<ConsumerInfo>>()
-  const results = await Promise.all(c.req.valid('json').acks.map((ack) => settle(c, consumers, ack)))
+export const acks = createRouter()
+
+// The contract alone: of a body that holds nothing unusual, `readAcks` sees that by itself.
+acks.openAPIRegistry.registerPath(settleDeliveriesRoute)
+
+acks.post(settleDeliveriesRoute.getRoutingPath(), async (c) => {
+  const results = await settleAll(c, await readAcks(c))
   const failures = results.filter((result) => 'error' in result)
   const [first] = failures
   if (first && failures.length === results.length && first.error.code === 'jetstream_unavailable') {
     throw new BridgeError('jetstream_unavailable', first.error.detail)
   }
-  return c.json({ results }, 200)
+  return c.body(JSON.stringify({ results }), 200, { 'Content-Type': 'application/json' })
 })
 
-const STALE: AckResult = { status: 'stale' }
-/** What makes a delivery nobody's: there is nothing left to settle it with. */
-const GONE = new Set(['consumer_not_found', 'stream_not_found'])
+/** What the route's schemas take, and refuses what they refuse. */
+async function readAcks(c: Context<AppEnv>): Promise<readonly Ack[]> {
+  if (c.req.url.includes('?')) parseInput(noQuery, c.req.query())
+  const body = await readJson(c)
+  return isPlain(body) ? body.acks : parseInput(acksSchema, body).acks
+}
 
-/** `consumers`: what this request has asked about its consumers, each once. */
-async function settle(
-  c: Context<AppEnv>,
-  consumers: Map<string, Promise<ConsumerInfo>>,
-  ack: Ack,
-): Promise<AckResult> {
-  const { jetstream, ackTokens } = c.var.session
-  const { now } = c.var.dependencies
+/** A request without a body has passed the check of its type. */
+async function readJson(c: Context<AppEnv>): Promise<unknown> {
+  if (c.req.header('Content-Type') === undefined) return {}
   try {
-    const claim = ackTokens.open(ack.token)
-    if (!claim) throw new BridgeError('ack_token_invalid', 'The ack token cannot be read.')
-    if (claim.deadlineMs <= now()) return STALE
-    const consumer = await consumerOf(c, consumers, claim)
-    if (consumer.created !== claim.consumerCreated || claim.deadlineMs <= now()) return STALE
-    const renewedFrom = now()
-    await jetstream.settle(claim.replySubject, toAction(ack))
-    if (ack.action !== 'progress') return { status: 'ok' }
-    const deadlineMs = deadlineOf(consumer, claim.deliveryCount, renewedFrom)
-    return {
-      status: 'ok',
-      ack_token: ackTokens.seal({ ...claim, deadlineMs }),
-      ack_deadline: encodeDeadline(deadlineMs),
-    }
-  } catch (failure) {
-    if (failure instanceof BridgeError && GONE.has(failure.code)) return STALE
-    return { error: toProblem(failure, c.var.requestId) }
+    return await c.req.json()
+  } catch (cause) {
+    throw new BridgeError('invalid_request', 'body: must be JSON', {
+      errors: [{ field: 'body', message: 'must be JSON' }],
+      cause,
+    })
   }
 }
 
-function consumerOf(c: Context<AppEnv>, consumers: Map<string, Promise<ConsumerInfo>>, claim: DeliveryClaim) {
-  const key = `${claim.stream}.${claim.consumer}`
-  const asked = consumers.get(key) ?? c.var.session.jetstream.consumerInfo(claim.stream, claim.consumer)
-  consumers.set(key, asked)
-  return asked
+const STALE: AckResult = { status: 'stale' }
+const OK: AckResult = { status: 'ok' }
+/** What makes a delivery nobody's: there is nothing left to settle it with. */
+const GONE = new Set(['consumer_not_found', 'stream_not_found'])
+
+/** Settles each by itself. What is asked about a consumer is asked once for all of a request, and after it has come. */
+function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult[]> {
+  const { jetstream, ackTokens } = c.get('session')
+  const { now } = c.get('dependencies')
+  const consumers = new Map<string, Promise<ConsumerInfo>>()
+
+  const consumerOf = ({ stream, consumer }: DeliveryClaim) => {
+    const key = `${stream}.${consumer}`
+    const known = consumers.get(key) ?? jetstream.consumerInfo(stream, consumer)
+    consumers.set(key, known)
+    return known
+  }
+  const settle = async (ack: Ack): Promise<AckResult> => {
+    const claim = ackTokens.open(ack.token)
+    if (!claim) throw new BridgeError('ack_token_invalid', 'The ack token cannot be read.')
+    if (claim.deadlineMs <= now()) return STALE
+    const consumer = await consumerOf(claim)
+    if (consumer.created !== claim.consumerCreated || claim.deadlineMs <= now()) return STALE
+    const renewedFrom = now()
+    await jetstream.settle(claim.replySubject, toAction(ack))
+    if (ack.action !== 'progress') return OK
+    const deadlineMs = deadlineOf(consumer, claim.deliveryCount, renewedFrom)
+    const ack_token = ackTokens.seal({ ...claim, deadlineMs })
+    return { status: 'ok', ack_token, ack_deadline: encodeDeadline(deadlineMs) }
+  }
+  const resultOf = async (ack: Ack): Promise<AckResult> => {
+    try {
+      return await settle(ack)
+    } catch (failure) {
+      if (failure instanceof BridgeError && GONE.has(failure.code)) return STALE
+      return { error: toProblem(failure, c.get('requestId')) }
+    }
+  }
+  return Promise.all(asked.map(resultOf))
 }
 
 function toAction(ack: Ack): AckAction {

@@ -2,7 +2,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { encodeDelivery, giveBack } from '../deliveries.ts'
+import { deliveryEncoder, giveBack } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
@@ -156,9 +156,10 @@ async function* encodePulled(
 ): Pieces {
   let taken = false
   try {
+    const encode = deliveryEncoder(c.var.session, info, form)
     let piece = '{"messages":['
     for (const [index, delivery] of deliveries.entries()) {
-      piece += (index > 0 ? ',' : '') + encodeDelivery(c.var.session, info, delivery, form)
+      piece += (index > 0 ? ',' : '') + encode(delivery)
       if (piece.length < PIECE_CHARS) continue
       yield piece
       piece = ''

@@ -1,7 +1,7 @@
 /** Owns the loop that pushes a consumer's messages to one client. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { encodeDelivery, giveBack } from '../deliveries.ts'
+import { deliveryEncoder, giveBack } from '../deliveries.ts'
 import { isPassing, toProblem } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import type { Pieces } from '../pieces.ts'
@@ -27,6 +27,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   const { HEARTBEAT_MS, MAX_PAGE_BYTES } = c.var.dependencies.settings
   const { stream_name: stream, name } = push.consumer
   const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
+  const encode = deliveryEncoder(c.var.session, push.consumer, push.form)
   let unsent: Delivery[] = []
   let pauseMs = FIRST_PAUSE_MS
   try {
@@ -44,7 +45,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
       if (unsent.length === 0) yield ': \n\n'
       else yield* probe(c, gone)
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
-        yield encodeEvent(c, push, delivery)
+        yield encodeEvent(push, delivery, encode(delivery))
         unsent.shift()
       }
     }
@@ -69,11 +70,6 @@ async function* probe(c: Context<AppEnv>, gone: AbortSignal) {
   gone.throwIfAborted()
 }
 
-function encodeEvent(
-  c: Context<AppEnv>,
-  { consumer, scope, created, form }: Push,
-  delivery: Delivery,
-): string {
-  const id = scope.seal({ seq: delivery.seq, time: delivery.time, created })
-  return `id: ${id}\nevent: message\ndata: ${encodeDelivery(c.var.session, consumer, delivery, form)}\n\n`
+function encodeEvent({ scope, created }: Push, { seq, time }: Delivery, data: string): string {
+  return `id: ${scope.seal({ seq, time, created })}\nevent: message\ndata: ${data}\n\n`
 }

@@ -43,6 +43,26 @@ export const acksSchema = z
   .openapi('Acks', { description: 'Deliveries to settle, of any streams and consumers.' })
 
 export type Ack = z.output<typeof ackSchema>
+type Acks = z.output<typeof acksSchema>
+
+const ACTIONS: ReadonlySet<unknown> = new Set(ackSchema.shape.action.options)
+
+/**
+ * Whether a body is what `acksSchema` takes without a doubt: tokens and actions, and nothing else. The schema answers the
+ * same at many times the cost, and is there for all that is not plain.
+ */
+export function isPlain(body: unknown): body is Acks {
+  if (typeof body !== 'object' || body === null || !('acks' in body)) return false
+  const { acks, ...rest } = body
+  if (!Array.isArray(acks) || Object.keys(rest).length > 0) return false
+  return acks.length > 0 && acks.length <= MAX_ACKS && acks.every(isPlainAck)
+}
+
+function isPlainAck(ack: unknown): boolean {
+  if (typeof ack !== 'object' || ack === null || !('token' in ack) || !('action' in ack)) return false
+  if (typeof ack.token !== 'string' || ack.token === '' || !ACTIONS.has(ack.action)) return false
+  return Object.keys(ack).length === 2
+}
 
 const ackResultSchema = z
   .union([
