@@ -72,6 +72,16 @@ describe('credentials', () => {
     ])
     const many = await Promise.all([1, 2, 3].map(() => codeOf(publishText(writer, 'CLOSED.a', 'x'))))
     expect(many).toEqual(['forbidden', 'forbidden', 'forbidden'])
+    const mixed = ['OPEN.a', 'CLOSED."a', 'OPEN.b', 'CLOSED.\\b', 'CLOSED."a', 'OPEN.c']
+    const outcomes = mixed.map((subject) =>
+      publishText(writer, subject, 'x').then(
+        () => 'stored',
+        () => 'refused',
+      ),
+    )
+    expect(await Promise.all(outcomes)).toEqual(
+      mixed.map((subject) => (subject.startsWith('OPEN') ? 'stored' : 'refused')),
+    )
     expect(await codeOf(writer.streamInfo('OPEN'))).toBe('forbidden')
     expect(await codeOf(writer.getBatch('OPEN', { from: { seq: 1 }, batch: 1, maxBytes: 1 }))).toBe(
       'forbidden',
@@ -168,6 +178,47 @@ describe('connection', () => {
     expect(await codeOf(jetstream.ping())).toBe('jetstream_unavailable')
     await nats.restart()
     expect((await publishText(jetstream, `${stream}.a`, 'y')).seq).toBe(2)
+    await close()
+  })
+
+  it('what is under way fails at once when the connection is lost', async () => {
+    const { jetstream, close } = open(nats.wsUrl, { REQUEST_TIMEOUT_MS: '20000' })
+    const stream = await makeStream(jetstream, { storage: 'file' })
+    await nats.pause()
+    const under = Array.from({ length: 20 }, () => codeOf(publishText(jetstream, `${stream}.a`, 'x')))
+    const asked = codeOf(jetstream.streamInfo(stream))
+    await new Promise((resolve) => setImmediate(resolve))
+    const begun = performance.now()
+    await nats.kill()
+    expect(new Set(await Promise.all(under))).toEqual(new Set(['publish_unconfirmed']))
+    expect(await asked).toBe('jetstream_unavailable')
+    expect(performance.now() - begun).toBeLessThan(2_000)
+    await nats.restart()
+    await close()
+  })
+
+  it('each request has its own time-out, and what comes late is no answer to a later one', async () => {
+    const timeoutMs = 600
+    const { jetstream, close } = open(nats.wsUrl, { REQUEST_TIMEOUT_MS: String(timeoutMs) })
+    const stream = await makeStream(jetstream)
+    await publishText(jetstream, `${stream}.a`, 'x')
+    await nats.pause()
+    const timed = async (text: string) => {
+      const begun = performance.now()
+      expect(await codeOf(publishText(jetstream, `${stream}.a`, text))).toBe('publish_unconfirmed')
+      return performance.now() - begun
+    }
+    const first = timed('y')
+    await new Promise((resolve) => setTimeout(resolve, timeoutMs / 2))
+    const second = timed('z')
+    const took = [await first, await second]
+    nats.resume()
+    const later = await Promise.all(['1', '2'].map((text) => publishText(jetstream, `${stream}.a`, text)))
+    expect(later.map(({ seq }) => seq)).toEqual([4, 5])
+    for (const ms of took) {
+      expect(ms).toBeGreaterThanOrEqual(timeoutMs - 5)
+      expect(ms).toBeLessThan(timeoutMs + 1_000)
+    }
     await close()
   })
 
