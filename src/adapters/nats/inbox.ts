@@ -124,7 +124,9 @@ const inboxes = new WeakMap<NatsConnection, Inbox>()
 
 /** The inbox of a connection. `timeoutMs`: how long each of its requests may take; the first call settles it. */
 export function inboxOf(client: NatsConnection, timeoutMs: number): Inbox {
-  const known = inboxes.get(client) ?? new Inbox(client, timeoutMs)
-  inboxes.set(client, known)
-  return known
+  const known = inboxes.get(client)
+  if (known) return known
+  const inbox = new Inbox(client, timeoutMs)
+  inboxes.set(client, inbox)
+  return inbox
 }
