@@ -176,7 +176,6 @@ export const JOBS: readonly Job[] = [
       `$JS.API.CONSUMER.CREATE.${stream}.>`,
       `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
       `$JS.API.CONSUMER.DELETE.${stream}.*`,
-      `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     config: { allow_direct: false },
     async run(client, place) {
