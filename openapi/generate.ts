@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createApp } from '../src/app.ts'
 import { createDependencies } from '../src/bridge.ts'
+import { createMetrics } from '../src/metrics.ts'
 import { writeContract } from '../src/routes/contract.ts'
 import { readSettings } from '../src/settings.ts'
 
@@ -16,7 +17,10 @@ function generate(): string {
   const openSession = () => {
     throw new Error('Nothing is asked while the contract is written.')
   }
-  const app = createApp(createDependencies(settings, { openSession, noticesDisconnects: true }))
+  const metrics = createMetrics({})
+  const app = createApp(
+    createDependencies(settings, { host: 'node', metrics, openSession, writeLine: () => {} }),
+  )
   return `${JSON.stringify(writeContract(app), null, 2)}\n`
 }
 

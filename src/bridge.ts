@@ -1,27 +1,30 @@
-/** Owns putting the bridge together: settings and a host's sessions into dependencies. */
+/** Owns putting the bridge together: settings and a host's parts into dependencies. */
 import type { Dependencies } from './context.ts'
+import { createLimits } from './limits.ts'
+import { createLog } from './log.ts'
 import { createPresence } from './presence.ts'
 import type { Settings } from './settings.ts'
 import { readKeyring } from './tokens/seal.ts'
 import { createTickets } from './tokens/ticket.ts'
 
-interface HostParts {
-  readonly openSession: Dependencies['openSession']
-  /** Whether a client that leaves aborts the request's signal before anything is written to it. */
-  readonly noticesDisconnects: boolean
+interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession'> {
+  /** Takes a line of the log, without its end. */
+  writeLine(line: string): void
 }
 
-/** The real parts of a bridge: this machine's clock, and a log of JSON lines on standard output. */
-export function createDependencies(settings: Settings, host: HostParts): Dependencies {
+/** The real parts of a bridge, on this machine's clock. */
+export function createDependencies(settings: Settings, parts: HostParts): Dependencies {
+  const { host, metrics, openSession, writeLine } = parts
   return {
-    openSession: host.openSession,
-    presence: createPresence(host.noticesDisconnects),
+    host,
+    openSession,
+    metrics,
     settings,
+    ...createLimits(settings, metrics),
+    // On Workers a client's leaving shows only when something is written to it.
+    presence: createPresence(host === 'node'),
     tickets: createTickets(readKeyring(settings.TOKEN_KEYS)),
     now: Date.now,
-    log:
-      settings.LOG === 'on'
-        ? (entry) => console.log(JSON.stringify({ time: new Date().toISOString(), ...entry }))
-        : () => {},
+    log: createLog(settings.LOG, writeLine),
   }
 }

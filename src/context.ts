@@ -1,5 +1,8 @@
 /** Owns the types of what a request carries on its way through the app. */
 import type { JetStream, NatsCredential } from './jetstream.ts'
+import type { Slots } from './limits.ts'
+import type { Log, LoggedFailure } from './log.ts'
+import type { Metrics } from './metrics.ts'
 import type { Presence } from './presence.ts'
 import type { StreamReader } from './reading.ts'
 import type { Settings } from './settings.ts'
@@ -24,15 +27,24 @@ export interface Session {
   readonly ackTokens: AckTokens
 }
 
+/** What runs the app: one Node process for all callers, or on Workers a Durable Object for each. */
+export type HostName = 'node' | 'workers'
+
 /** The real parts, handed to the app by its entry. */
 export interface Dependencies {
+  readonly host: HostName
   readonly settings: Settings
   readonly tickets: Tickets
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
   readonly presence: Presence
+  /** Slots of readers of server-sent events. */
+  readonly readers: Slots
+  /** Slots of requests that wait for messages. */
+  readonly waits: Slots
+  readonly metrics: Metrics
+  readonly log: Log
   now(): number
-  log(entry: Readonly<Record<string, unknown>>): void
 }
 
 export interface AppEnv {
@@ -41,5 +53,11 @@ export interface AppEnv {
     dependencies: Dependencies
     caller: Caller
     session: Session
+    /** What every answer to this request carries. */
+    headers: Record<string, string>
+    /** The answer that carries them already. */
+    answered: Response
+    /** Why the request failed, for the log. */
+    failure: LoggedFailure
   }
 }

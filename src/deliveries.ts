@@ -1,6 +1,7 @@
 /** Owns what a client is handed of a consumer: its ack tokens and deadlines, and the return of what it did not get. */
 import type { Session } from './context.ts'
 import type { ConsumerInfo, Delivery, JetStream } from './jetstream.ts'
+import type { Metrics } from './metrics.ts'
 import type { PayloadForm } from './reading.ts'
 import { encodeMessage } from './schemas/message.ts'
 import { fromMs, nanosToMs } from './schemas/time.ts'
@@ -60,6 +61,16 @@ function deadlines(consumer: ConsumerInfo): (delivery: Delivery) => Deadline {
     last = { count, from, ms, text: encodeDeadline(ms) }
     return last
   }
+}
+
+/** Counts what a client is handed. */
+export function countDeliveries(
+  metrics: Metrics,
+  via: 'pull' | 'push',
+  deliveries: readonly Delivery[],
+): void {
+  metrics.deliveries[via].add(deliveries.length)
+  metrics.redeliveries.add(deliveries.filter(({ deliveryCount }) => deliveryCount > 1).length)
 }
 
 /** Gives deliveries back, so that another client has them at once. What cannot be given back returns after the ack wait. */

@@ -62,9 +62,11 @@ export const ERRORS = {
   unsupported_media_type: kind(415, 'The content type is not supported here'),
   refused_by_jetstream: kind(422, 'JetStream refused the request'),
   too_many_requests: kind(429, 'A limit on requests is reached', true),
+  too_many_readers: kind(429, 'The credential has as many readers as it may', true),
   internal: kind(500, 'Something failed inside the bridge', false, 'possible'),
   not_supported: kind(501, 'The NATS server does not support this'),
   jetstream_unavailable: kind(503, 'JetStream cannot be reached', true),
+  host_full: kind(503, 'The host holds as many clients as it may', true),
   jetstream_timeout: kind(504, 'JetStream did not answer in time', true, 'possible'),
   publish_unconfirmed: kind(504, 'The publish was not confirmed', false, 'possible'),
   publish_unconfirmed_keyed: kind(

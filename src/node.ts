@@ -2,8 +2,12 @@
 import { serve } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
+import { watchProcess } from './hosts/process.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { createLineBuffer } from './line-buffer.ts'
+import { createMetrics } from './metrics.ts'
 import { readSettings } from './settings.ts'
+import { version } from './version.ts'
 
 const DEFAULT_PORT = 8_787
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
@@ -16,11 +20,18 @@ function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessE
 function start() {
   const hostname = process.env.HOST || '127.0.0.1'
   const settings = readSettings(withDefaults(process.env, hostname))
-  const sessions = createSessions(settings)
+  const metrics = createMetrics({ version, host: 'node', runtime: `node ${process.version}` })
+  watchProcess(metrics)
+  const sessions = createSessions(settings, metrics)
+  // On Linux and macOS a write to standard output has happened when it returns, so that nothing waits at the exit.
+  const lines = createLineBuffer((text) => process.stdout.write(text))
+  process.on('exit', lines.flush)
   const app = createApp(
     createDependencies(settings, {
+      host: 'node',
+      metrics,
       openSession: (caller) => sessions.open(caller),
-      noticesDisconnects: true,
+      writeLine: lines.write,
     }),
   )
   const server = serve(

@@ -98,8 +98,8 @@ export interface StreamReader {
 export interface TailRequest extends ReadRequest {
   readonly payload: PayloadForm
   readonly requestId: string
-  /** Called once when the events are over: ended, failed or cancelled. */
-  readonly onEnd?: () => void
+  /** Called once when the body is over: ended, failed or cancelled. Not where there is none, since `tail` threw. */
+  readonly onEnd: () => void
 }
 
 /** How a payload is written in JSON: text where it is text, always base64, or parsed beside the text. */

@@ -4,9 +4,12 @@ import type { AppEnv } from './context.ts'
 import { BridgeError, type FieldError } from './errors.ts'
 import * as z from './schemas/zod.ts'
 
-/** A router whose schemas refuse with `invalid_request`. */
-export function createRouter() {
+type HandlerRouter = InstanceType<typeof OpenAPIHono<AppEnv>>['router']
+
+/** A router whose schemas refuse with `invalid_request`; `router`: what finds the route of a path, default hono's own choice. */
+export function createRouter(router?: HandlerRouter) {
   return new OpenAPIHono<AppEnv>({
+    ...(router ? { router } : {}),
     defaultHook: (result) => {
       if (result.success) return
       throw refusal(result.error.issues)

@@ -5,6 +5,8 @@ const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const KIB = 1_024
 const MIB = 1_024 * KIB
+/** Durable Objects of one credential at most. */
+export const MAX_SHARDS = 64
 
 /** A whole number written as text, as environments have it. */
 const integer = (smallest: number, largest: number, byDefault: number) =>
@@ -72,13 +74,47 @@ const settingsSchema = z.object({
   IDLE_CONNECTION_MS: integer(6 * SECOND, 60 * MINUTE, 30 * SECOND),
   /** NATS connections a Node process holds at most: one a credential. */
   MAX_CONNECTIONS: integer(1, 100_000, 1_000),
-  /** Durable Objects that share the requests of one credential. */
-  CONNECTION_SHARDS: integer(1, 64, 1),
-  /** One structured line per request and failure. */
-  LOG: z.enum(['on', 'off']).default('on'),
+  /** Durable Objects that share the requests of one credential; server-sent events have a number of their own. */
+  CONNECTION_SHARDS: integer(1, MAX_SHARDS, 1),
+  /** Durable Objects that share the readers of server-sent events of one credential. */
+  READER_SHARDS: integer(1, MAX_SHARDS, 1),
+  /** Readers of server-sent events that a host holds at most. */
+  MAX_READERS: integer(1, 1_000_000, 20_000),
+  /** Those of one credential. */
+  MAX_READERS_PER_TENANT: integer(1, 1_000_000, 20_000),
+  /** What a slow live reader may leave unread before it goes back to catching up, bytes. */
+  READER_BUFFER_BYTES: integer(64 * KIB, 64 * MIB, MIB),
+  /** Requests of a host that wait for messages at most: reads with `wait_ms`, and pulls. */
+  MAX_WAITING: integer(1, 1_000_000, 10_000),
+  /** Those of one credential. */
+  MAX_WAITING_PER_TENANT: integer(1, 1_000_000, 10_000),
+  /** The longest wait that is granted, ms: who asks for a longer one gets this. */
+  MAX_WAIT_MS: integer(0, MINUTE, MINUTE),
+  /** Messages of one page at most: who asks for more gets so many. */
+  MAX_PAGE_MESSAGES: integer(1, 1_000, 1_000),
+  /** Messages of one pull at most: who asks for more gets so many. */
+  MAX_PULL_BATCH: integer(1, 1_000, 1_000),
+  /** The body of a publish, bytes; the `max_payload` of the NATS server holds besides. */
+  MAX_BODY_BYTES: integer(KIB, 64 * MIB, 64 * MIB),
+  /** Lets `GET /metrics` be read with it as a Bearer, where the figures are those of all callers. */
+  METRICS_TOKEN: z
+    .string()
+    .regex(/^[\w\-.~+/]{16,512}=*$/, 'must be at least 16 characters that an Authorization header takes')
+    .optional(),
+  /** One structured line per request, per failed request alone, or none. */
+  LOG: z
+    .enum(['all', 'failures', 'off', 'on'])
+    .default('all')
+    // `on` is what `all` was called first.
+    .transform((said) => (said === 'on' ? 'all' : said)),
 })
 
 export type Settings = z.output<typeof settingsSchema>
+
+/** Durable Objects that one credential has: readers and the rest share them, each as many as they need. */
+export function shardsOf({ CONNECTION_SHARDS, READER_SHARDS }: Settings): number {
+  return Math.max(CONNECTION_SHARDS, READER_SHARDS)
+}
 
 /**
  * Reads the settings out of an environment or Worker bindings; an empty text is an absent one.

@@ -1,12 +1,15 @@
 /** Owns the Workers entry: who asks is settled in the isolate, and the caller's Durable Object answers. */
 import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
+import { getPath } from 'hono/utils/url'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { createSessions } from './hosts/sessions.ts'
-import { identify } from './middleware/authenticate.ts'
-import { readSettings } from './settings.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { identify, isEventsPath } from './middleware/authenticate.ts'
+import { readSettings, type Settings, shardsOf } from './settings.ts'
+import { version } from './version.ts'
 
 interface Bindings extends Readonly<Record<string, unknown>> {
   readonly HOST: DurableObjectNamespace
@@ -27,11 +30,16 @@ const NO_SESSION = new Proxy({} as Session, {
   },
 })
 
+/** The parts that the isolate's app and the Durable Object's have alike. */
+function createParts(settings: Settings, metrics: Metrics, openSession: Dependencies['openSession']) {
+  const writeLine = (line: string) => console.log(line)
+  return createDependencies(settings, { host: 'workers', metrics, openSession, writeLine })
+}
+
+const newMetrics = () => createMetrics({ version, host: 'workers', runtime: 'workerd' })
+
 function openFront(env: Bindings): Bridge {
-  const dependencies = createDependencies(readSettings(env), {
-    openSession: () => NO_SESSION,
-    noticesDisconnects: false,
-  })
+  const dependencies = createParts(readSettings(env), newMetrics(), () => NO_SESSION)
   const app = createApp(dependencies)
   return { dependencies, fetch: (request) => app.fetch(request) }
 }
@@ -56,27 +64,27 @@ export default {
 }
 
 /** The paths of which the isolate can answer none by itself. */
-const NEEDS_HOST = /^\/(v1|readyz)(\/|$)/
+const NEEDS_HOST = /^\/(v1|readyz|metrics)(\/|$)/
 
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
 function hostName(request: Request, dependencies: Dependencies): string | undefined {
-  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(decodedPath(request))) return undefined
+  const path = getPath(request)
+  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(path)) return undefined
   try {
     const { tenant } = identify(request, dependencies)
-    return `${tenant}/${Math.floor(Math.random() * dependencies.settings.CONNECTION_SHARDS)}`
+    return `${tenant}/${chooseShard(request, path, dependencies.settings)}`
   } catch {
     return undefined
   }
 }
 
-/** As the app reads it: a path may spell any of its characters in the other way. */
-function decodedPath({ url }: Request): string {
-  const { pathname } = new URL(url)
-  try {
-    return decodeURI(pathname)
-  } catch {
-    return pathname
-  }
+/** Which of a caller's Durable Objects is asked: any, but for the figures of a certain one. */
+function chooseShard(request: Request, path: string, settings: Settings): number {
+  // Whether there is such a one is for the app to say.
+  if (path === '/metrics')
+    return Number(new URL(request.url).searchParams.get('shard')) % shardsOf(settings) || 0
+  const takesEvents = isEventsPath(path) && request.headers.get('Accept')?.includes('text/event-stream')
+  return Math.floor(Math.random() * (takesEvents ? settings.READER_SHARDS : settings.CONNECTION_SHARDS))
 }
 
 /** A Durable Object is restarted at any time: what it was doing may have been done. */
@@ -86,7 +94,7 @@ function answerLostHost(request: Request, cause: unknown, { log, settings }: Dep
     reads ? 'jetstream_unavailable' : 'internal',
     'The connection host was restarted.',
   )
-  log({ level: 'warn', detail: failure.message, cause: String(cause) })
+  log.warn({ code: failure.code, detail: failure.message, cause: String(cause) })
   const origin = request.headers.get('Origin') ?? ''
   const listed = settings.CORS_ORIGINS.includes(origin)
   return problemResponse(failure, listed ? { 'Access-Control-Allow-Origin': origin } : {})
@@ -121,14 +129,9 @@ export class SluiceHost {
 
   constructor(_state: unknown, env: Bindings) {
     const settings = readSettings(env)
-    const sessions = createSessions(settings)
-    // Here a client's leaving shows only when something is written to it.
-    this.#app = createApp(
-      createDependencies(settings, {
-        openSession: (caller) => sessions.open(caller),
-        noticesDisconnects: false,
-      }),
-    )
+    const metrics = newMetrics()
+    const sessions = createSessions(settings, metrics)
+    this.#app = createApp(createParts(settings, metrics, (caller) => sessions.open(caller)))
   }
 
   fetch(request: Request): Response | Promise<Response> {

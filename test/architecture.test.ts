@@ -6,9 +6,18 @@ import { describe, expect, it } from 'vitest'
 const SRC = join(import.meta.dirname, '..', 'src')
 
 /** What stands below what: a file imports from its own layer's row or from further down. */
-const LEFT = ['app.ts', 'router.ts', 'read-body.ts', 'deliveries.ts', 'middleware/', 'routes/']
+const LEFT = [
+  'app.ts',
+  'answer.ts',
+  'router.ts',
+  'path-router.ts',
+  'read-body.ts',
+  'deliveries.ts',
+  'middleware/',
+  'routes/',
+]
 const RIGHT = ['hosts/', 'live/', 'adapters/']
-const TOP = ['worker.ts', 'node.ts', 'bridge.ts']
+const TOP = ['worker.ts', 'node.ts', 'bridge.ts', 'line-buffer.ts', 'version.ts']
 const BOTTOM = [
   'jetstream.ts',
   'reading.ts',
@@ -19,6 +28,9 @@ const BOTTOM = [
   'settings.ts',
   'pieces.ts',
   'presence.ts',
+  'metrics.ts',
+  'limits.ts',
+  'log.ts',
 ]
 
 interface Import {

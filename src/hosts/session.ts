@@ -2,6 +2,7 @@
 import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
 import { createStreamReader } from '../live/reader.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
@@ -14,20 +15,23 @@ export interface OpenedSession extends Session {
   close(): Promise<void>
 }
 
-const NO = { add: () => undefined }
+interface SessionParts {
+  readonly settings: Settings
+  readonly keyring: Keyring
+  readonly metrics: Metrics
+}
 
 /** Dials nothing before it is used. */
 export function openSession(
-  settings: Settings,
-  keyring: Keyring,
+  { settings, keyring, metrics }: SessionParts,
   { credential, tenant }: Caller,
 ): OpenedSession {
   const connection = openJetStream(settings, credential)
   const { jetstream } = connection
   const reader = createStreamReader(jetstream, {
     heartbeatMs: settings.HEARTBEAT_MS,
-    bufferBytes: 1_048_576,
-    meters: { deliveries: NO, gaps: NO, feeds: NO, readersLive: NO, readersCatchingUp: NO },
+    bufferBytes: settings.READER_BUFFER_BYTES,
+    metrics: metrics.live,
     now: Date.now,
   })
   return {

@@ -1,6 +1,7 @@
 /** Owns which callers a host has sessions for: one a tenant, as many as the settings allow. */
 import type { Caller, Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
 import { readKeyring } from '../tokens/seal.ts'
 import { type OpenedSession, openSession } from './session.ts'
@@ -12,31 +13,58 @@ export interface Sessions {
   close(): Promise<void>
 }
 
-export function createSessions(settings: Settings): Sessions {
+/** `metrics` hears of the sessions, and of what happens in them. */
+export function createSessions(settings: Settings, metrics: Metrics): Sessions {
   const keyring = readKeyring(settings.TOKEN_KEYS)
   // In the order of their last use: the first is the one to give up.
   const sessions = new Map<string, OpenedSession>()
 
+  let latest: { tenant: string; session: OpenedSession } | undefined
+  watchSessions(metrics, sessions)
+
   const makeRoom = () => {
     if (sessions.size < settings.MAX_CONNECTIONS) return
     const idle = [...sessions].find(([, session]) => !session.isConnected())
-    if (!idle) throw new BridgeError('too_many_requests', 'Too many credentials are in use at once.')
+    if (!idle) {
+      metrics.refused.MAX_CONNECTIONS.add(1)
+      throw new BridgeError('too_many_requests', 'Too many credentials are in use at once.')
+    }
     sessions.delete(idle[0])
   }
 
   return {
     open(caller) {
-      const known = sessions.get(caller.tenant)
+      const { tenant } = caller
+      // Often the same caller asks again: it is in its place already.
+      if (latest?.tenant === tenant) return latest.session
+      const known = sessions.get(tenant)
       if (!known) makeRoom()
-      const session = known ?? openSession(settings, keyring, caller)
-      sessions.delete(caller.tenant)
-      sessions.set(caller.tenant, session)
+      const session = known ?? openSession({ settings, keyring, metrics }, caller)
+      sessions.delete(tenant)
+      sessions.set(tenant, session)
+      latest = { tenant, session }
       return session
     },
     async close() {
+      latest = undefined
       const all = [...sessions.values()]
       sessions.clear()
       await Promise.allSettled(all.map((session) => session.close()))
     },
   }
+}
+
+function watchSessions(metrics: Metrics, sessions: ReadonlyMap<string, OpenedSession>) {
+  metrics.watch({
+    name: 'sluice_sessions',
+    help: 'Credentials that something is kept for.',
+    type: 'gauge',
+    read: () => sessions.size,
+  })
+  metrics.watch({
+    name: 'sluice_nats_connections',
+    help: 'Connections to NATS, one a credential.',
+    type: 'gauge',
+    read: () => [...sessions.values()].filter((session) => session.isConnected()).length,
+  })
 }

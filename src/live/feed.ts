@@ -1,9 +1,9 @@
 /** Owns the live end of a stream: one subscription for all its readers in this host, each message handed to those who want it. */
 import { BridgeError } from '../errors.ts'
 import type { JetStream, LiveSubscription, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { LiveMetrics } from '../metrics.ts'
 import type { Gap } from '../reading.ts'
 import { Channel, keyOf, type Wants } from './channel.ts'
-import type { LiveMeters } from './meters.ts'
 import { type BufferBudget, type FeedPoint, type Seat, SeatBuffer } from './seat.ts'
 import { SubjectTree } from './subject-tree.ts'
 
@@ -25,7 +25,7 @@ export interface FeedOptions {
   readonly bufferBytes: number
   /** What all readers together may. */
   readonly budget: BufferBudget
-  readonly meters: LiveMeters
+  readonly metrics: LiveMetrics
 }
 
 interface OpenFeedOptions extends FeedOptions {
@@ -80,7 +80,7 @@ class StreamFeed implements Feed {
   }
 
   async start(): Promise<void> {
-    const { bufferBytes, heartbeatMs, meters } = this.#options
+    const { bufferBytes, heartbeatMs, metrics } = this.#options
     this.#subscription = await this.#jetstream.follow(this.#stream, this.#at.seq + 1, {
       // Written as JSON it is more, and what the readers have not taken yet waits beside it.
       windowBytes: bufferBytes / 4,
@@ -90,7 +90,7 @@ class StreamFeed implements Feed {
     })
     const beatMs = Math.min(Math.max(heartbeatMs / 4, 25), 1_000)
     this.#beat = setInterval(() => this.#beatAll(heartbeatMs - beatMs), beatMs)
-    meters.feeds.add(1)
+    metrics.feeds.add(1)
   }
 
   join(wants: Wants, afterSeq: number): Seat | undefined {
@@ -114,7 +114,7 @@ class StreamFeed implements Feed {
     clearTimeout(this.#lingering)
     clearInterval(this.#beat)
     this.#options.closed()
-    if (this.#beat) this.#options.meters.feeds.add(-1)
+    if (this.#beat) this.#options.metrics.feeds.add(-1)
     for (const seat of [...this.#seats()]) seat.push({ kind: 'left', failure })
     await this.#subscription?.stop()
   }

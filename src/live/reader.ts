@@ -1,11 +1,11 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
 import type { JetStream } from '../jetstream.ts'
+import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
 import { digestMessage } from '../tokens/cursor.ts'
 import { createFeeds, type Feeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
-import type { LiveMeters } from './meters.ts'
 import { BufferBudget, type LiveItem, type Seat } from './seat.ts'
 import { Tail } from './tail.ts'
 
@@ -26,14 +26,14 @@ export interface ReaderOptions {
   readonly heartbeatMs: number
   /** What a live reader may leave unread before it goes back to history. */
   readonly bufferBytes: number
-  readonly meters: LiveMeters
+  readonly metrics: LiveMetrics
   readonly now: () => number
 }
 
 export function createStreamReader(jetstream: JetStream, options: ReaderOptions): OpenedReader {
   const budget = new BufferBudget(MAX_BUFFERED_BYTES)
   const feeds = createFeeds(jetstream, { ...options, budget })
-  const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, meters: options.meters }
+  const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, metrics: options.metrics }
   const incarnations = createIncarnations(jetstream, options.now)
   return {
     page: (request) =>

@@ -1,17 +1,19 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
 import { isPassing, toProblem } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
+import type { LiveMetrics } from '../metrics.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
 import { caughtUpEvent, errorEvent, gapEvent, HEARTBEAT, pageEvents, retryEvent } from './events.ts'
 import type { Feeds } from './feeds.ts'
 import { cursorExpired, readPage } from './history.ts'
-import type { LiveMeters } from './meters.ts'
 import type { Chunk, LiveItem, Seat } from './seat.ts'
 
 /** One step of history; small, since it waits in memory for a slow reader. */
 const STEP = { limit: 500, maxBytes: 1_048_576 }
 /** What is written at once of what waits for a reader. */
 const MAX_WRITE_BYTES = 262_144
+/** workerd drops an answer whose client left before it began, and says nothing. */
+const FIRST_PULL_MS = 5_000
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 
@@ -22,7 +24,7 @@ export interface TailParts {
   readonly jetstream: JetStream
   readonly feeds: Feeds
   readonly heartbeatMs: number
-  readonly meters: LiveMeters
+  readonly metrics: LiveMetrics
 }
 
 type Controller = ReadableStreamDefaultController<Uint8Array>
@@ -44,6 +46,7 @@ export class Tail {
   #seat: Seat | undefined
   #counted: 'readersCatchingUp' | 'readersLive' | undefined
   #controller: Controller | undefined
+  #unclaimed: ReturnType<typeof setTimeout> | undefined
   #ended = false
 
   /** `first`: the page that settled where the tail begins. */
@@ -52,10 +55,12 @@ export class Tail {
     this.#request = request
     this.#position = first.position
     this.#history = this.#begin(first)
+    this.#unclaimed = setTimeout(() => this.#end(), FIRST_PULL_MS)
     this.#count('readersCatchingUp')
   }
 
   pull(controller: Controller): Promise<void> | undefined {
+    if (!this.#controller) clearTimeout(this.#unclaimed)
     this.#controller = controller
     this.#isAsked = true
     if (this.#seat) return this.#writeLive(this.#seat)
@@ -123,7 +128,7 @@ export class Tail {
     const last = chunks.at(-1)
     if (!last) return
     this.#moveTo(last)
-    this.#parts.meters.deliveries.add(chunks.reduce((sum, { messages }) => sum + messages, 0))
+    this.#parts.metrics.deliveries.add(chunks.reduce((sum, { messages }) => sum + messages, 0))
     const [only] = chunks
     this.#write(chunks.length === 1 && only ? only.bytes : joinBytes(chunks))
   }
@@ -148,7 +153,7 @@ export class Tail {
       this.#fail(cursorExpired(this.#request, this.#position, gap.fromSeq))
       return
     }
-    this.#parts.meters.gaps.add(1)
+    this.#parts.metrics.gaps.add(1)
     this.#write(encoder.encode(gapEvent(this.#request.scope.seal(this.#position), gap)))
   }
 
@@ -227,15 +232,15 @@ export class Tail {
   *#pageEvents(page: Page): Iterable<string> {
     const text = pageEvents(this.#request, page)
     if (text === '') return
-    this.#parts.meters.deliveries.add(page.messages.length)
-    if (page.gap) this.#parts.meters.gaps.add(1)
+    this.#parts.metrics.deliveries.add(page.messages.length)
+    if (page.gap) this.#parts.metrics.gaps.add(1)
     yield text
   }
 
   #count(as: 'readersCatchingUp' | 'readersLive' | undefined): void {
-    const { meters } = this.#parts
-    if (this.#counted) meters[this.#counted].add(-1)
-    if (as) meters[as].add(1)
+    const { metrics } = this.#parts
+    if (this.#counted) metrics[this.#counted].add(-1)
+    if (as) metrics[as].add(1)
     this.#counted = as
   }
 
@@ -255,8 +260,9 @@ export class Tail {
   #end(): void {
     if (this.#ended) return
     this.#ended = true
+    clearTimeout(this.#unclaimed)
     this.#count(undefined)
-    this.#request.onEnd?.()
+    this.#request.onEnd()
     this.#seat?.leave()
     this.#seat = undefined
     // A seat that is being taken at this moment is left when it is there.

@@ -1,38 +1,34 @@
 /** Owns who asks: a credential out of the request, and the tenant it is. NATS decides what it may do. */
 import { createHash } from 'node:crypto'
-import type { MiddlewareHandler } from 'hono'
-import type { AppEnv, Caller, Dependencies } from '../context.ts'
+import { getPath } from 'hono/utils/url'
+import type { Caller, Dependencies } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { NatsCredential } from '../jetstream.ts'
 
 /** Bounds what one caller can make the bridge keep. */
 const MAX_CREDENTIAL_CHARS = 4_096
 
-/** What asks nothing of JetStream, and so of nobody: the same for every caller. */
-const PUBLIC_PATHS = new Set(['/', '/livez', '/docs', '/openapi.json'])
+/** What asks nothing of JetStream, and so of nobody. What `/metrics` asks is its own affair. */
+const PUBLIC_PATHS = new Set(['/', '/livez', '/docs', '/openapi.json', '/metrics'])
 
 /** What a ticket may open; anywhere else it is a parameter that nobody knows. */
-const TICKETED_PATH = /^\/v1\/streams\/[^/]+\/(consumers\/[^/]+\/)?messages$/
+const EVENTS_PATH = /^\/v1\/streams\/[^/]+\/(consumers\/[^/]+\/)?messages$/
+
+/** Whether server-sent events are at a path, as hono reads it. */
+export function isEventsPath(path: string): boolean {
+  return EVENTS_PATH.test(path)
+}
 
 export function isPublic(path: string): boolean {
   return PUBLIC_PATHS.has(path)
 }
 
-/** Sets `c.var.caller`. Throws `unauthenticated`, `ticket_invalid`. */
-export function authenticate(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    c.set('caller', identify(c.req.raw, dependencies))
-    await next()
-  }
-}
-
 /**
  * Who sends a request: by its ticket, by its `Authorization`, or the bridge's own credential with AUTH=none.
- * A ticket is opened here; what it opens is checked where it is used.
+ * A ticket is opened here; what it opens is checked where it is used. Throws `unauthenticated`, `ticket_invalid`.
  */
 export function identify(request: Request, { settings, tickets }: Dependencies): Caller {
-  const url = new URL(request.url)
-  const token = TICKETED_PATH.test(url.pathname) ? url.searchParams.get('ticket') : null
+  const token = readTicket(request)
   if (token !== null) {
     const ticket = tickets.open(token)
     if (!ticket) throw new BridgeError('ticket_invalid', 'The ticket cannot be read.')
@@ -41,16 +37,22 @@ export function identify(request: Request, { settings, tickets }: Dependencies):
       throw new BridgeError('ticket_invalid', 'The ticket is of another kind of bridge.')
     return { credential: ticket.credential, tenant: tenantOf(ticket.credential), ticket }
   }
-  const credential = ownCredentialServes(url.pathname, settings.AUTH)
-    ? ({ kind: 'own' } as const)
-    : readAuthorization(request.headers.get('Authorization'))
+  // Readiness is asked by machines that have no credential: it tells nothing but that NATS answers.
+  if (settings.AUTH === 'none' || getPath(request) === '/readyz') return OWN_CALLER
+  const credential = readAuthorization(request.headers.get('Authorization'))
   return { credential, tenant: tenantOf(credential) }
 }
 
-/** Readiness is asked by machines that have no credential: it tells nothing but that NATS answers. */
-function ownCredentialServes(path: string, auth: 'none' | 'nats'): boolean {
-  return auth === 'none' || path === '/readyz'
+/** The ticket of a request. Parsing a URL costs more than all else here, so one that cannot hold any is not parsed. */
+function readTicket(request: Request): string | null {
+  const { url } = request
+  const query = url.indexOf('?')
+  const mayHoldOne = query !== -1 && (url.includes('ticket', query) || url.includes('%', query))
+  if (!mayHoldOne || !isEventsPath(getPath(request))) return null
+  return new URL(url).searchParams.get('ticket')
 }
+
+const OWN_CALLER: Caller = { credential: { kind: 'own' }, tenant: 'own' }
 
 function readAuthorization(header: string | null): NatsCredential {
   if (!header)

@@ -1,5 +1,6 @@
 /** Owns which browser pages may call: those of listed origins and of the bridge itself, and no others. */
-import type { MiddlewareHandler } from 'hono'
+import type { Context } from 'hono'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 
@@ -22,24 +23,25 @@ const REQUEST_HEADER_FAMILIES = /^(natsh|nats|ce)-[a-z0-9-]+$/
 const EXPOSED = 'X-Request-Id, Location, Link, ETag, Retry-After'
 
 /**
- * Answers preflights, marks what a listed origin may read, and refuses the rest with `forbidden`: a browser would hide
- * the answer from the page, but not undo what the request did.
+ * Marks what a listed origin may read, and answers its preflights. Refuses the rest with `forbidden`: a browser would
+ * hide the answer from the page, but not undo what the request did.
  */
-export function crossOrigin(origins: readonly string[]): MiddlewareHandler<AppEnv> {
-  const listed = new Set(origins)
-  return async (c, next) => {
-    const origin = c.req.header('Origin')
-    c.header('Vary', 'Origin')
-    if (origin === undefined || isSameHost(origin, c.req.url)) return next()
-    if (!listed.has(origin)) throw new BridgeError('forbidden', 'The origin of the page may not call.')
-    c.header('Access-Control-Allow-Origin', origin)
-    c.header('Access-Control-Expose-Headers', EXPOSED)
-    if (c.req.method !== 'OPTIONS' || !c.req.header('Access-Control-Request-Method')) return next()
-    c.header('Access-Control-Allow-Methods', METHODS)
-    c.header('Access-Control-Allow-Headers', allowedHeaders(c.req.header('Access-Control-Request-Headers')))
-    c.header('Access-Control-Max-Age', String(PREFLIGHT_SECONDS))
-    return c.body(null, 204)
-  }
+export function admitOrigin(c: Context<AppEnv>, listed: ReadonlySet<string>): Response | undefined {
+  const origin = c.req.header('Origin')
+  if (origin === undefined || isSameHost(origin, c.req.url)) return undefined
+  if (!listed.has(origin)) throw new BridgeError('forbidden', 'The origin of the page may not call.')
+  const headers = c.get('headers')
+  headers['Access-Control-Allow-Origin'] = origin
+  headers['Access-Control-Expose-Headers'] = EXPOSED
+  if (c.req.method !== 'OPTIONS' || !c.req.header('Access-Control-Request-Method')) return undefined
+  return answer(c, null, {
+    status: 204,
+    headers: {
+      'Access-Control-Allow-Methods': METHODS,
+      'Access-Control-Allow-Headers': allowedHeaders(c.req.header('Access-Control-Request-Headers')),
+      'Access-Control-Max-Age': String(PREFLIGHT_SECONDS),
+    },
+  })
 }
 
 /** A proxy in front may end TLS, so the scheme does not count. */

@@ -1,5 +1,5 @@
 /** Owns what a JSON body may be: declared as JSON, and of a bounded size. */
-import type { MiddlewareHandler } from 'hono'
+import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
@@ -9,6 +9,7 @@ import { refuseBody } from '../read-body.ts'
 const MAX_JSON_BYTES = 1_048_576
 const JSON_TYPE = /^application\/json\s*(;|$)/i
 
+/** For a body of unknown length: reads it, at most so much of it. */
 const bounded = bodyLimit({
   maxSize: MAX_JSON_BYTES,
   onError: (c) => refuseBody(c.req.raw, MAX_JSON_BYTES),
@@ -18,17 +19,17 @@ const bounded = bodyLimit({
  * Throws `unsupported_media_type`, `payload_too_large`. The type is insisted on because a page of any origin can send
  * `text/plain` without asking first, but not JSON. A request without a body passes: some operations need none.
  */
-export const jsonBodies: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { method } = c.req
-  if (method !== 'POST' && method !== 'PUT') return next()
-  const type = c.req.header('Content-Type')
-  if (type === undefined && hasNoBody(c.req.raw)) return next()
+export async function admitJsonBody(c: Context<AppEnv>): Promise<void> {
+  const { headers } = c.req.raw
+  const type = headers.get('Content-Type')
+  const length = headers.get('Content-Length')
+  // Looking at the body itself would have Node make a stream of it, so its length is asked first.
+  if (type === null && (length === '0' || c.req.raw.body === null)) return
   if (!JSON_TYPE.test(type ?? '')) {
     throw new BridgeError('unsupported_media_type', 'Send the body as Content-Type: application/json.')
   }
-  return bounded(c, next)
-}
-
-function hasNoBody(request: Request): boolean {
-  return request.body === null || request.headers.get('Content-Length') === '0'
+  // A declared length is held to by the HTTP server.
+  const isDeclared = length !== null && !headers.has('Transfer-Encoding')
+  if (!isDeclared) await bounded(c, async () => {})
+  else if (Number(length) > MAX_JSON_BYTES) await refuseBody(c.req.raw, MAX_JSON_BYTES)
 }

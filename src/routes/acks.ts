@@ -1,6 +1,7 @@
 /** Owns acknowledgements: a token is all that is needed, at any instance. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { deadlineOf, encodeDeadline } from '../deliveries.ts'
 import { BridgeError, toProblem } from '../errors.ts'
@@ -10,6 +11,7 @@ import { type Ack, type AckResult, ackResultsSchema, acksSchema, isPlain } from 
 import { json } from '../schemas/examples.ts'
 import { problems } from '../schemas/problem.ts'
 import type { DeliveryClaim } from '../tokens/ack.ts'
+import { declared } from './answers.ts'
 
 const settleDeliveriesRoute = createRoute({
   method: 'post',
@@ -42,7 +44,7 @@ acks.post(settleDeliveriesRoute.getRoutingPath(), async (c) => {
   if (first && failures.length === results.length && first.error.code === 'jetstream_unavailable') {
     throw new BridgeError('jetstream_unavailable', first.error.detail)
   }
-  return c.body(JSON.stringify({ results }), 200, { 'Content-Type': 'application/json' })
+  return declared(answer(c, JSON.stringify({ results }), { headers: { 'Content-Type': 'application/json' } }))
 })
 
 /** What the route's schemas take, and refuses what they refuse. */

@@ -1,5 +1,6 @@
 /** Owns answers whose content may take long to come, to clients that may leave meanwhile. */
 import type { Context, TypedResponse } from 'hono'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { type Problem, toProblem } from '../errors.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
@@ -10,6 +11,13 @@ const FRESH_MS = 50
 const PATIENCE_MS = 400
 /** White space before a JSON text means nothing. */
 const PROBE = ' '
+
+/** What an answer of server-sent events says of itself, so that nothing on the way holds it back. */
+export const eventsHeaders = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store, no-transform',
+  'X-Accel-Buffering': 'no',
+}
 
 interface WaitingAnswer {
   /**
@@ -36,16 +44,16 @@ export async function answerWhileWaiting(
   const working = work(AbortSignal.any([gone.signal, c.req.raw.signal]), () => {
     waited = true
   })
-  c.header('Content-Type', 'application/json')
+  const head = { headers: { 'Content-Type': 'application/json' } }
   if (presence.isNoticed || ((await presence.settled(working, FRESH_MS)) && !waited)) {
-    return c.body(await streamPieces(await working, gone))
+    return answer(c, await streamPieces(await working, gone), head)
   }
   // A failure that comes early enough is still a status.
   if (await presence.settled(working, PATIENCE_MS)) await working
   const probing = probeUntil(c, working, gone.signal, (failure) =>
     failed(toProblem(failure, c.var.requestId)),
   )
-  return c.body(await streamPieces(probing, gone))
+  return answer(c, await streamPieces(probing, gone), head)
 }
 
 /** Marks a body written piece by piece as what the contract declares: contract tests hold it to that, types cannot. */

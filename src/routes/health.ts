@@ -2,11 +2,9 @@
 import { createRoute } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
-import { MAX_BATCH, MAX_WAIT_MS } from '../schemas/consumer.ts'
 import { json } from '../schemas/examples.ts'
 import { capabilitiesSchema, healthSchema } from '../schemas/health.ts'
 import { problems, problemsOf } from '../schemas/problem.ts'
-import { MAX_LIMIT } from '../schemas/read.ts'
 
 const tags = ['Around it']
 
@@ -77,6 +75,7 @@ export const health = createRouter()
     return c.json({ status: 'ok' as const }, 200)
   })
   .openapi(capabilitiesRoute, async (c) => {
+    const { settings } = c.var.dependencies
     const { version, apiLevel, maxPayloadBytes } = await c.var.session.jetstream.server()
     return c.json(
       {
@@ -90,10 +89,14 @@ export const health = createRouter()
         },
         limits: {
           max_payload_bytes: maxPayloadBytes,
-          max_page_bytes: c.var.dependencies.settings.MAX_PAGE_BYTES,
-          max_limit: MAX_LIMIT,
-          max_batch: MAX_BATCH,
-          max_wait_ms: MAX_WAIT_MS,
+          max_body_bytes: Math.min(maxPayloadBytes, settings.MAX_BODY_BYTES),
+          max_page_bytes: settings.MAX_PAGE_BYTES,
+          max_limit: settings.MAX_PAGE_MESSAGES,
+          max_batch: settings.MAX_PULL_BATCH,
+          max_wait_ms: settings.MAX_WAIT_MS,
+          max_readers: Math.min(settings.MAX_READERS, settings.MAX_READERS_PER_TENANT),
+          max_waiting: Math.min(settings.MAX_WAITING, settings.MAX_WAITING_PER_TENANT),
+          reader_buffer_bytes: settings.READER_BUFFER_BYTES,
         },
       },
       200,

@@ -2,6 +2,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { accepts } from 'hono/accepts'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
 import type { StoredMessage } from '../jetstream.ts'
@@ -21,6 +22,7 @@ import {
   tailEventSchema,
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
+import { declared, eventsHeaders } from './answers.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({
@@ -69,6 +71,8 @@ const readMessagesRoute = createRoute({
       'stream_recreated',
       'stream_not_found',
       'not_acceptable',
+      'too_many_readers',
+      'host_full',
     ),
   },
 })
@@ -77,15 +81,16 @@ const PAGE = 'application/json'
 const LINES = 'application/x-ndjson'
 const EVENTS = 'text/event-stream'
 
-export const messages = createRouter().openapi(readMessagesRoute, (c) => {
+export const messages = createRouter().openapi(readMessagesRoute, async (c) => {
   const { stream } = c.req.valid('param')
   const query = c.req.valid('query')
   const form = chooseForm(c)
   if (c.var.caller.ticket && form !== EVENTS)
     throw new BridgeError('ticket_invalid', `A ticket opens ${EVENTS} alone.`)
-  if (form === EVENTS) return answerEvents(c, stream, query)
+  if (form === EVENTS) return declared(await answerEvents(c, stream, query))
   const reading = settleReading(c, stream, query, 'beginning')
-  return form === LINES ? answerLines(c, stream, query, reading) : answerPage(c, stream, query, reading)
+  const answerRead = form === LINES ? answerLines : answerPage
+  return declared(await answerRead(c, stream, query, reading))
 })
 
 function chooseForm(c: Context<AppEnv>): string {
@@ -102,17 +107,17 @@ function chooseForm(c: Context<AppEnv>): string {
 
 /** Reads page after page, each going on where the last ended; waits for the first message where `wait_ms` says so. */
 function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filters, scope, from }: Reading) {
-  const maxBytes = Math.min(
-    query.max_bytes ?? Number.POSITIVE_INFINITY,
-    c.var.dependencies.settings.MAX_PAGE_BYTES,
-  )
+  const { settings, waits } = c.var.dependencies
+  const maxBytes = Math.min(query.max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
+  const waitMs = Math.min(query.wait_ms ?? 0, settings.MAX_WAIT_MS)
   const request = { stream, filters, scope, maxBytes, onGap: query.on_gap ?? 'error' } as const
   let origin = from
-  let patience = query.wait_ms
-    ? { waitUntil: AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(query.wait_ms)]) }
+  let patience = waitMs
+    ? { waitUntil: AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(waitMs)]) }
     : undefined
   return async (limit: number): Promise<Page> => {
-    const page = await c.var.session.reader.page({ ...request, from: origin, limit, ...patience })
+    const read = () => c.var.session.reader.page({ ...request, from: origin, limit, ...patience })
+    const page = await (patience ? waits.hold(c.var.caller.tenant, read) : read())
     origin = { position: page.position }
     patience = undefined
     return page
@@ -120,14 +125,17 @@ function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filte
 }
 
 async function answerPage(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
-  const page = await readPages(c, stream, query, reading)(query.limit ?? DEFAULT_LIMIT)
+  const { metrics, settings } = c.var.dependencies
+  const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.MAX_PAGE_MESSAGES)
+  const page = await readPages(c, stream, query, reading)(limit)
+  metrics.deliveries.page.add(page.messages.length)
   const cursor = reading.scope.seal(page.position)
   const encoded = encodeMessages(stream, page, reading.scope, query.payload)
   const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
-  c.header('Link', `<${nextUrl(c.req.url, cursor)}>; rel="next"`)
-  c.header('Content-Type', PAGE)
-  return c.body(
+  return answer(
+    c,
     `{"messages":[${encoded.join(',')}],"cursor":"${cursor}","up_to_date":${page.upToDate}${gap}}`,
+    { headers: { 'Content-Type': PAGE, Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` } },
   )
 }
 
@@ -171,6 +179,7 @@ async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery,
   const nextLines = async (): Promise<{ text: string; last: boolean }> => {
     const page = await nextPage(Math.min(left, MAX_LIMIT))
     left -= page.messages.length
+    c.var.dependencies.metrics.deliveries.lines.add(page.messages.length)
     const lines = encodeMessages(stream, page, reading.scope, query.payload)
     if (page.gap) lines.unshift(`{"gap":${encodeGap(page)}}`)
     const last = page.upToDate || left === 0
@@ -198,27 +207,30 @@ async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery,
     },
     { highWaterMark: 0 },
   )
-  c.header('Content-Type', LINES)
-  return c.body(body)
+  return answer(c, body, { headers: { 'Content-Type': LINES } })
 }
 
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {
   if (query.limit !== undefined) throw refuseForEvents('limit')
   if (query.wait_ms !== undefined) throw refuseForEvents('wait_ms')
   const { filters, scope, from } = settleReading(c, stream, query, 'new')
-  const body = await c.var.session.reader.tail({
-    stream,
-    filters,
-    scope,
-    from,
-    payload: query.payload ?? 'text',
-    onGap: query.on_gap ?? 'skip',
-    requestId: c.var.requestId,
-  })
-  c.header('Content-Type', EVENTS)
-  c.header('Cache-Control', 'no-store, no-transform')
-  c.header('X-Accel-Buffering', 'no')
-  return c.body(body)
+  const release = c.var.dependencies.readers.take(c.var.caller.tenant)
+  try {
+    const body = await c.var.session.reader.tail({
+      stream,
+      filters,
+      scope,
+      from,
+      payload: query.payload ?? 'text',
+      onGap: query.on_gap ?? 'skip',
+      requestId: c.var.requestId,
+      onEnd: release,
+    })
+    return answer(c, body, { headers: eventsHeaders })
+  } catch (failure) {
+    release()
+    throw failure
+  }
 }
 
 const refuseForEvents = (field: string) => refuse(field, 'is not for server-sent events')

@@ -1,6 +1,7 @@
 /** Owns the publish of one message: the request's body is its payload, byte for byte. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { answer as answerWith } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
@@ -70,6 +71,7 @@ publish.openAPIRegistry.registerPath(publishMessageRoute)
 publish.post(publishMessageRoute.getRoutingPath(), async (c) => {
   const { subject, headers } = readInput(c)
   const { jetstream, reader, cursors } = c.get('session')
+  const { metrics, settings } = c.get('dependencies')
   const server = await jetstream.server()
   const required = requiredLevel(headers)
   if (required && server.apiLevel < required.level) {
@@ -78,14 +80,18 @@ publish.post(publishMessageRoute.getRoutingPath(), async (c) => {
       `${required.header} needs NATS ${RELEASE_OF_LEVEL[required.level]}; the server is ${server.version}.`,
     )
   }
-  const payload = await readBody(c.req.raw, server.maxPayloadBytes)
+  const payload = await readBody(c.req.raw, Math.min(server.maxPayloadBytes, settings.MAX_BODY_BYTES))
   const message = { subject, payload, headers }
   const ack = await publishOnce(jetstream, message)
+  metrics.publishes.add(1)
   const position = await reader.positionAfter(message, ack)
   const cursor = cursors.scope(ack.stream, []).seal(position)
-  return c.body(encodePublished(ack, cursor), ack.duplicate ? 200 : 201, {
-    'Content-Type': 'application/json',
-    Location: `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`,
+  return answerWith(c, encodePublished(ack, cursor), {
+    status: ack.duplicate ? 200 : 201,
+    headers: {
+      'Content-Type': 'application/json',
+      Location: `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`,
+    },
   })
 })
 

@@ -1,8 +1,9 @@
 /** Owns what consumers deliver: pulls, and the same messages pushed as server-sent events. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { deliveryEncoder, giveBack } from '../deliveries.ts'
+import { countDeliveries, deliveryEncoder, giveBack } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
@@ -14,7 +15,7 @@ import { payloadForm } from '../schemas/message.ts'
 import { consumerName, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
-import { answerWhileWaiting, declared } from './answers.ts'
+import { answerWhileWaiting, declared, eventsHeaders } from './answers.ts'
 import { pushDeliveries } from './push.ts'
 import { useTicket } from './read-origin.ts'
 
@@ -41,7 +42,7 @@ const pullMessagesRoute = createRoute({
       description: 'The messages; none where none came in time.',
       content: json(pulledSchema, 'pulled', 'pulledNothing'),
     },
-    ...problems(...missing, 'payload_too_large', 'unsupported_media_type'),
+    ...problems(...missing, 'payload_too_large', 'unsupported_media_type', 'host_full'),
   },
 })
 
@@ -74,28 +75,37 @@ const pushMessagesRoute = createRoute({
         },
       },
     },
-    ...problems(...missing, 'not_acceptable', 'cursor_invalid', 'cursor_mismatch'),
+    ...problems(
+      ...missing,
+      'not_acceptable',
+      'cursor_invalid',
+      'cursor_mismatch',
+      'too_many_readers',
+      'host_full',
+    ),
   },
 })
 
 export const pull = createRouter()
   .openapi(pullMessagesRoute, async (c) => {
     const { stream, consumer } = c.req.valid('param')
-    const { batch, wait_ms, max_bytes } = c.req.valid('json')
-    const maxBytes = Math.min(
-      max_bytes ?? Number.POSITIVE_INFINITY,
-      c.var.dependencies.settings.MAX_PAGE_BYTES,
-    )
+    const { batch: wanted, wait_ms, max_bytes } = c.req.valid('json')
+    const { settings, waits } = c.var.dependencies
+    const batch = Math.min(wanted, settings.MAX_PULL_BATCH)
+    const longestWaitMs = Math.min(wait_ms, settings.MAX_WAIT_MS)
+    const maxBytes = Math.min(max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
     const form = c.req.valid('query').payload ?? 'text'
 
     const answer = await answerWhileWaiting(c, {
-      async work(signal, waits) {
+      async work(signal, startsToWait) {
         const pullWithin = (waitMs: number) =>
           pullWithInfo(c, stream, consumer, { batch, maxBytes, waitMs, signal })
         const atHand = c.var.dependencies.presence.isNoticed ? undefined : await pullWithin(0)
-        if (atHand && (wait_ms === 0 || atHand[1].length > 0)) return encodePulled(c, ...atHand, form)
-        waits()
-        return encodePulled(c, ...(await pullWithin(wait_ms)), form)
+        if (atHand && (longestWaitMs === 0 || atHand[1].length > 0)) return encodePulled(c, ...atHand, form)
+        startsToWait()
+        const pull = () => pullWithin(longestWaitMs)
+        const pulled = await (longestWaitMs > 0 ? waits.hold(c.var.caller.tenant, pull) : pull())
+        return encodePulled(c, ...pulled, form)
       },
       failed: (problem) => JSON.stringify({ messages: [], num_pending: 0, error: problem }),
     })
@@ -112,11 +122,9 @@ export const pull = createRouter()
     const scope = deliveryScope(c, stream, consumer)
     const gone = new AbortController()
     const form = c.req.valid('query').payload ?? 'text'
-    const pieces = pushDeliveries(c, { consumer: info, created, scope, form }, gone.signal)
-    c.header('Content-Type', 'text/event-stream')
-    c.header('Cache-Control', 'no-store, no-transform')
-    c.header('X-Accel-Buffering', 'no')
-    return declared(c.body(await streamPieces(pieces, gone)))
+    const onEnd = c.var.dependencies.readers.take(c.var.caller.tenant)
+    const pieces = pushDeliveries(c, { consumer: info, created, scope, form, onEnd }, gone.signal)
+    return declared(answer(c, await streamPieces(pieces, gone), { headers: eventsHeaders }))
   })
 
 interface PullOptions {
@@ -155,6 +163,7 @@ async function* encodePulled(
   form: PayloadForm,
 ): Pieces {
   let taken = false
+  countDeliveries(c.var.dependencies.metrics, 'pull', deliveries)
   try {
     const encode = deliveryEncoder(c.var.session, info, form)
     let piece = '{"messages":['

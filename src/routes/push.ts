@@ -1,7 +1,7 @@
 /** Owns the loop that pushes a consumer's messages to one client. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { deliveryEncoder, giveBack } from '../deliveries.ts'
+import { countDeliveries, deliveryEncoder, giveBack } from '../deliveries.ts'
 import { isPassing, toProblem } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import type { Pieces } from '../pieces.ts'
@@ -19,6 +19,8 @@ interface Push {
   readonly scope: CursorScope
   readonly created: string
   readonly form: PayloadForm
+  /** Called once when the events are over. */
+  readonly onEnd: () => void
 }
 
 /** Server-sent events of a consumer's messages, until the client leaves or the consumer fails. */
@@ -46,12 +48,14 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
       else yield* probe(c, gone)
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
         yield encodeEvent(push, delivery, encode(delivery))
+        countDeliveries(c.var.dependencies.metrics, 'push', [delivery])
         unsent.shift()
       }
     }
   } catch (failure) {
     yield `event: error\ndata: ${JSON.stringify(toProblem(failure, c.var.requestId))}\n\n`
   } finally {
+    push.onEnd()
     await giveBack(jetstream, unsent)
   }
 }

@@ -209,10 +209,14 @@ const others = {
     },
     limits: {
       max_payload_bytes: 1_048_576,
+      max_body_bytes: 1_048_576,
       max_page_bytes: 8_388_608,
       max_limit: 1_000,
       max_batch: 1_000,
       max_wait_ms: 60_000,
+      max_readers: 20_000,
+      max_waiting: 10_000,
+      reader_buffer_bytes: 1_048_576,
     },
   }),
   document: {
@@ -220,6 +224,12 @@ const others = {
     value: { openapi: '3.1.0', info: { title: 'Sluice', version: '1' } },
   },
   documentation: { summary: 'How it begins', value: '<!doctype html>' },
+  metrics: {
+    summary: 'Some of it',
+    value:
+      '# HELP sluice_publishes_total Messages that JetStream confirmed.\n' +
+      '# TYPE sluice_publishes_total counter\nsluice_publishes_total 42\n',
+  },
 }
 
 /** Every example, by the name that operations call it by. */

@@ -34,10 +34,26 @@ export const capabilitiesSchema = z
     limits: z
       .object({
         max_payload_bytes: integer(0).openapi({ description: 'Payload and headers of one message.' }),
+        max_body_bytes: integer(0).openapi({ description: 'The body of a publish.' }),
         max_page_bytes: integer(0).openapi({ description: 'Payload bytes of one page or pull.' }),
-        max_limit: integer(0).openapi({ description: 'Messages of one page.' }),
-        max_batch: integer(0).openapi({ description: 'Messages of one pull.' }),
-        max_wait_ms: integer(0).openapi({ description: 'How long a read or pull may wait.' }),
+        max_limit: integer(0).openapi({
+          description: 'Messages of one page; who asks for more gets so many.',
+        }),
+        max_batch: integer(0).openapi({
+          description: 'Messages of one pull; who asks for more gets so many.',
+        }),
+        max_wait_ms: integer(0).openapi({
+          description: 'How long a read or pull may wait; who asks for longer waits so long.',
+        }),
+        max_readers: integer(0).openapi({
+          description: 'Readers of server-sent events that this credential may have at one host.',
+        }),
+        max_waiting: integer(0).openapi({
+          description: 'Reads and pulls of this credential that may wait at one host.',
+        }),
+        reader_buffer_bytes: integer(0).openapi({
+          description: 'What a slow reader may leave unread before it goes back to catching up.',
+        }),
       })
       .openapi({ description: 'The limits in force.' }),
   })

@@ -4,6 +4,7 @@ import { serve } from '@hono/node-server'
 import { createApp } from '../../src/app.ts'
 import { createDependencies } from '../../src/bridge.ts'
 import { createSessions } from '../../src/hosts/sessions.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
 
@@ -28,11 +29,14 @@ export async function startClockedBridge(
     ...env,
   })
   let time: number | undefined
-  const sessions = createSessions(settings)
+  const metrics = createMetrics({})
+  const sessions = createSessions(settings, metrics)
   const app = createApp({
     ...createDependencies(settings, {
+      host: 'node',
+      metrics,
       openSession: (caller) => sessions.open(caller),
-      noticesDisconnects: true,
+      writeLine: () => {},
     }),
     now: () => time ?? Date.now(),
   })

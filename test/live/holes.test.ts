@@ -4,19 +4,12 @@ import type { Session } from '../../src/context.ts'
 import { createSessions, type Sessions } from '../../src/hosts/sessions.ts'
 import type { JetStream } from '../../src/jetstream.ts'
 import { createStreamReader } from '../../src/live/reader.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
 
 const MESSAGES = 10
-const METER = { add: () => undefined }
-const UNCOUNTED = {
-  deliveries: METER,
-  gaps: METER,
-  feeds: METER,
-  readersLive: METER,
-  readersCatchingUp: METER,
-}
 
 describe('a page of a stream that changes while it is read', () => {
   let nats: TestNats
@@ -27,7 +20,8 @@ describe('a page of a stream that changes while it is read', () => {
 
   beforeAll(async () => {
     nats = await startNats()
-    sessions = createSessions(readSettings({ AUTH: 'none', NATS_URL: nats.wsUrl, TOKEN_KEYS: newTokenKey() }))
+    const settings = readSettings({ AUTH: 'none', NATS_URL: nats.wsUrl, TOKEN_KEYS: newTokenKey() })
+    sessions = createSessions(settings, createMetrics({}))
     session = sessions.open({ credential: { kind: 'own' }, tenant: 'own' })
   })
   beforeEach(() => {
@@ -62,7 +56,7 @@ describe('a page of a stream that changes while it is read', () => {
     const reader = createStreamReader(jetstream, {
       heartbeatMs: 1_000,
       bufferBytes: 1_048_576,
-      meters: UNCOUNTED,
+      metrics: createMetrics({}).live,
       now: Date.now,
     })
     const filters = tails.map((tail) => `${stream}.${tail}`)

@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest'
 import { createSessions } from '../../src/hosts/sessions.ts'
 import { createIncarnations } from '../../src/live/incarnations.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
 import { startNats } from '../support/nats.ts'
@@ -9,7 +10,7 @@ import { startNats } from '../support/nats.ts'
 it('asks once for all who find what is known too old', async () => {
   const nats = await startNats()
   const settings = { AUTH: 'none', NATS_URL: nats.wsUrl, TOKEN_KEYS: newTokenKey() }
-  const sessions = createSessions(readSettings(settings))
+  const sessions = createSessions(readSettings(settings), createMetrics({}))
   try {
     const { jetstream } = sessions.open({ credential: { kind: 'own' }, tenant: 'own' })
     const { created } = await jetstream.createStream({ name: 'S', subjects: ['s'] })

@@ -3,6 +3,7 @@ import { createParser } from 'eventsource-parser'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Session } from '../../src/context.ts'
 import { createSessions, type Sessions } from '../../src/hosts/sessions.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import type { ReadOrigin } from '../../src/reading.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
@@ -48,7 +49,7 @@ describe('tail', () => {
   beforeAll(async () => {
     nats = await startNats()
     const settings = { AUTH: 'none', NATS_URL: nats.wsUrl, TOKEN_KEYS: newTokenKey(), HEARTBEAT_MS: '200' }
-    sessions = createSessions(readSettings(settings))
+    sessions = createSessions(readSettings(settings), createMetrics({}))
     session = sessions.open({ credential: { kind: 'own' }, tenant: 'own' })
   })
   beforeEach(async () => {
@@ -80,6 +81,7 @@ describe('tail', () => {
       payload: 'text',
       onGap: options.onGap ?? 'skip',
       requestId: 'r',
+      onEnd: () => {},
     } as const
     return eventReader(await session.reader.tail(request))
   }

@@ -1,0 +1,82 @@
+/** Owns how many clients a host holds at once: slots, each taken before and given back once. */
+import { BridgeError, type ErrorCode } from './errors.ts'
+import type { Gauge, Limit, Metrics } from './metrics.ts'
+import type { Settings } from './settings.ts'
+
+/** What a client occupies while it is held. */
+export interface Slots {
+  /**
+   * Takes a slot for a tenant. The answer gives it back; calling that again does nothing.
+   * Throws `host_full` where the host has none left, and a 429 where the tenant has as many as it may.
+   */
+  take(tenant: string): () => void
+  /** Holds one as long as the work lasts. */
+  hold<Done>(tenant: string, work: () => Promise<Done>): Promise<Done>
+}
+
+interface SlotKind {
+  readonly hostLimit: Extract<Limit, keyof Settings>
+  readonly tenantLimit: Extract<Limit, keyof Settings>
+  readonly tenantCode: ErrorCode
+  readonly held: Gauge
+}
+
+/** The slots of readers of server-sent events, and of requests that wait for messages. */
+export function createLimits(settings: Settings, metrics: Metrics): { readers: Slots; waits: Slots } {
+  return {
+    readers: createSlots(settings, metrics, {
+      hostLimit: 'MAX_READERS',
+      tenantLimit: 'MAX_READERS_PER_TENANT',
+      tenantCode: 'too_many_readers',
+      held: metrics.openEvents,
+    }),
+    waits: createSlots(settings, metrics, {
+      hostLimit: 'MAX_WAITING',
+      tenantLimit: 'MAX_WAITING_PER_TENANT',
+      tenantCode: 'too_many_requests',
+      held: metrics.waiting,
+    }),
+  }
+}
+
+function createSlots(settings: Settings, { refused }: Metrics, kind: SlotKind): Slots {
+  const { hostLimit, tenantLimit, tenantCode, held } = kind
+  const byTenant = new Map<string, number>()
+  let all = 0
+
+  const change = (tenant: string, by: 1 | -1) => {
+    const left = (byTenant.get(tenant) ?? 0) + by
+    if (left > 0) byTenant.set(tenant, left)
+    else byTenant.delete(tenant)
+    all += by
+    held.add(by)
+  }
+
+  const slots: Slots = {
+    take(tenant) {
+      if (all >= settings[hostLimit]) {
+        refused[hostLimit].add(1)
+        throw new BridgeError('host_full', 'This host holds as many clients as it may.')
+      }
+      if ((byTenant.get(tenant) ?? 0) >= settings[tenantLimit]) {
+        refused[tenantLimit].add(1)
+        throw new BridgeError(tenantCode, `The credential may have ${settings[tenantLimit]} at once.`)
+      }
+      change(tenant, 1)
+      let taken = true
+      return () => {
+        if (taken) change(tenant, -1)
+        taken = false
+      }
+    },
+    async hold(tenant, work) {
+      const release = slots.take(tenant)
+      try {
+        return await work()
+      } finally {
+        release()
+      }
+    },
+  }
+  return slots
+}

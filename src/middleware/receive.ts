@@ -1,0 +1,80 @@
+/** Owns what every request passes through: its id, its page's origin, who sends it, and what is told of it afterwards. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import { answerProblem, completeAnswer } from '../answer.ts'
+import type { AppEnv, Dependencies } from '../context.ts'
+import { identify, isPublic } from './authenticate.ts'
+import { admitOrigin } from './cross-origin.ts'
+import { admitJsonBody } from './json-bodies.ts'
+
+/**
+ * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
+ * What it throws is answered here; what handlers throw comes to `app.onError`.
+ */
+export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
+  const listedOrigins = new Set(dependencies.settings.CORS_ORIGINS)
+  return async (c, next) => {
+    const beganAt = performance.now()
+    dependencies.metrics.inFlight.add(1)
+    const requestId = readRequestId(c.req.raw)
+    c.set('dependencies', dependencies)
+    c.set('requestId', requestId)
+    c.set('headers', { 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', Vary: 'Origin' })
+    try {
+      const preflight = admitOrigin(c, listedOrigins)
+      if (preflight) c.res = preflight
+      else {
+        await admit(c, dependencies)
+        await next()
+      }
+    } catch (failure) {
+      c.res = answerProblem(c, failure)
+    }
+    completeAnswer(c)
+    if (c.req.method === 'HEAD') await c.res.body?.cancel()
+    tell(c, dependencies, (performance.now() - beganAt) / 1_000)
+  }
+}
+
+const SANE_REQUEST_ID = /^[\w=-]{1,255}$/
+
+function readRequestId({ headers }: Request): string {
+  const said = headers.get('X-Request-Id')
+  return said !== null && SANE_REQUEST_ID.test(said) ? said : crypto.randomUUID()
+}
+
+/** Throws `unauthenticated`, `ticket_invalid`, `too_many_requests`, `unsupported_media_type`, `payload_too_large`. */
+async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
+  const { path, method } = c.req
+  if (isPublic(path)) return
+  const caller = identify(c.req.raw, dependencies)
+  c.set('caller', caller)
+  if (path !== '/v1' && !path.startsWith('/v1/')) return
+  c.get('headers')['Cache-Control'] = 'no-store'
+  c.set('session', dependencies.openSession(caller))
+  if ((method === 'POST' || method === 'PUT') && !path.startsWith('/v1/subjects/')) await admitJsonBody(c)
+}
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
+
+/** Counts and logs a request as its answer begins. */
+function tell(c: Context<AppEnv>, { metrics, log }: Dependencies, seconds: number) {
+  const method = METHODS.has(c.req.method) ? c.req.method : 'other'
+  const answered = { route: routeOf(c), method, status: c.res.status, seconds }
+  metrics.inFlight.add(-1)
+  metrics.answered(answered)
+  log.request({ ...answered, requestId: c.get('requestId'), failure: c.get('failure') })
+}
+
+/** Patterns by the path that hono has them under. */
+const patterns = new Map<string, string>()
+
+/** The pattern of the route as the contract writes it: a path would tell names, and make labels without bound. */
+function routeOf(c: Context<AppEnv>): string {
+  const path = matchedRoutes(c).at(-1)?.path ?? '/*'
+  const known = patterns.get(path)
+  if (known !== undefined) return known
+  const pattern = path === '/*' ? 'unmatched' : path.replaceAll(/:(\w+)/g, '{$1}')
+  patterns.set(path, pattern)
+  return pattern
+}
