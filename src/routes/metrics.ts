@@ -27,7 +27,7 @@ const metricsRoute = createRoute({
     'What this host counts: requests and their latencies by route, publishes, deliveries, readers, feeds, connections, and ' +
     'what limits refused. On Node the figures are those of the process; on Workers those of one Durable Object, so of one ' +
     'credential. Where callers have credentials of their own, a Node host asks for its `METRICS_TOKEN` as a Bearer and ' +
-    'has nothing here without that setting; a Durable Object asks for the credential that it serves.',
+    'shows nothing without that setting; a Durable Object asks for the credential that it serves.',
   request: {
     query: z.strictObject({
       shard: queryInteger(0, MAX_SHARDS - 1)
@@ -43,14 +43,7 @@ const metricsRoute = createRoute({
       description: "Prometheus' text format, version 0.0.4.",
       content: { 'text/plain': { schema: z.string(), examples: examplesOf('metrics') } },
     },
-    ...problemsOf([
-      'invalid_request',
-      'unauthenticated',
-      'forbidden',
-      'not_found',
-      'internal',
-      'jetstream_unavailable',
-    ]),
+    ...problemsOf(['invalid_request', 'unauthenticated', 'forbidden', 'internal', 'jetstream_unavailable']),
   },
 })
 
@@ -64,7 +57,7 @@ export const metrics = createRouter().openapi(metricsRoute, (c) => {
   )
 })
 
-/** Throws `unauthenticated`, `not_found`. */
+/** Throws `unauthenticated`. */
 function checkMayRead(c: Context<AppEnv>) {
   const dependencies = c.get('dependencies')
   const { AUTH, METRICS_TOKEN } = dependencies.settings
@@ -79,7 +72,7 @@ function checkMayRead(c: Context<AppEnv>) {
       throw new BridgeError('unauthenticated', 'Send the METRICS_TOKEN of this bridge as a Bearer.')
     }
   } else if (AUTH === 'nats') {
-    throw new BridgeError('not_found', 'This bridge shows its figures once it has a METRICS_TOKEN.')
+    throw new BridgeError('unauthenticated', 'This bridge shows its figures once it has a METRICS_TOKEN.')
   }
 }
 

@@ -20,6 +20,8 @@ export interface RawConnection {
   head(): Promise<{ status: number; text: string }>
   /** Leaves without a word. */
   vanish(): void
+  /** Leaves with a reset, as a client that was killed. */
+  reset(): void
 }
 
 /** Sends a request and leaves its answer on the socket. */
@@ -60,5 +62,6 @@ export async function openRaw(url: string, request: RawRequest): Promise<RawConn
       return { status: Number(text.split(' ')[1]), text }
     },
     vanish: () => socket.destroy(),
+    reset: () => socket.resetAndDestroy(),
   }
 }

@@ -39,7 +39,18 @@ export interface Capabilities {
     Record<'batched_direct_get' | 'message_ttl' | 'consumer_pause' | 'consumer_reset' | 'counters', boolean>
   >
   readonly limits: Readonly<
-    Record<'max_payload_bytes' | 'max_page_bytes' | 'max_limit' | 'max_batch' | 'max_wait_ms', number>
+    Record<
+      | 'max_payload_bytes'
+      | 'max_body_bytes'
+      | 'max_page_bytes'
+      | 'max_limit'
+      | 'max_batch'
+      | 'max_wait_ms'
+      | 'max_readers'
+      | 'max_waiting'
+      | 'reader_buffer_bytes',
+      number
+    >
   >
 }
 
@@ -64,14 +75,23 @@ const PROMISED_SILENCE_MS = 15_000 + OWN_SILENCE_MS
 const START_MS = 180_000
 const TEST_MS = 60_000
 
-/** Runs the tests on every target: `SLUICE_NATS_VERSION` (`current` or `2.10`) and `SLUICE_HOSTS` narrow them. */
-export function onEveryTarget(tests: (target: Target) => void): void {
-  for (const place of places()) {
-    describe(`on ${place.name}`, { timeout: TEST_MS }, () => tests(prepare(place)))
+/**
+ * Runs the tests on every target: `SLUICE_NATS_VERSION` (`current` or `2.10`) and `SLUICE_HOSTS` narrow them.
+ * `settings`: those that the tests are about; a bridge that runs already has its own, so it is left out then.
+ */
+export function onEveryTarget(
+  tests: (target: Target) => void,
+  settings: Readonly<Record<string, string>> = {},
+): void {
+  const isAboutSettings = Object.keys(settings).length > 0
+  for (const place of places(settings)) {
+    describe.skipIf(isAboutSettings && !place.isOwn)(`on ${place.name}`, { timeout: TEST_MS }, () =>
+      tests(prepare(place)),
+    )
   }
 }
 
-function places(): Place[] {
+function places(settings: Readonly<Record<string, string>>): Place[] {
   const given = process.env.SLUICE_URL
   if (given) {
     const url = given.replace(/\/+$/, '')
@@ -88,7 +108,7 @@ function places(): Place[] {
       isOwn: true,
       async start() {
         const nats = await startNats({ version })
-        const server = await startHost(host, { natsUrl: nats.wsUrl, env: OWN_SETTINGS })
+        const server = await startHost(host, { natsUrl: nats.wsUrl, env: { ...OWN_SETTINGS, ...settings } })
         const stop = async () => {
           await server.stop()
           await nats.stop()

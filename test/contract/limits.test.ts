@@ -1,0 +1,168 @@
+/** Owns the contract of what a host holds at once: refused over it, and given back whatever happens. */
+import { describe, expect, test } from 'vitest'
+import { parseExposition } from '../support/prometheus.ts'
+import { openEvents } from './events.ts'
+import { inParallel, problem, range, seqs, until } from './expectations.ts'
+import { openRaw } from './raw.ts'
+import { onEveryTarget, type Target } from './target.ts'
+
+const figure = async ({ bridge }: Target, name: string, labels: Record<string, string> = {}) => {
+  const { bytes } = await bridge.send('GET /metrics')
+  return parseExposition(Buffer.from(bytes).toString()).total(name, labels)
+}
+const EVENTS = { Accept: 'text/event-stream' }
+const RETRY_AFTER = /^\d+$/
+
+describe('of a credential', () => {
+  onEveryTarget(
+    (target) => {
+      test('429 too_many_readers over MAX_READERS_PER_TENANT, and room again once one has left', async () => {
+        const stream = await target.makeStream()
+        const consumer = await target.makeConsumer(stream)
+        const first = await openEvents(target.bridge, `${stream.path}/messages`)
+        const second = await openEvents(target.bridge, `${consumer}/messages`)
+
+        for (const path of [stream.path, consumer]) {
+          const refused = await target.bridge.send(`GET ${path}/messages`, { headers: EVENTS })
+          expect(refused).toMatchObject(problem(429, 'too_many_readers', { retryable: true }))
+          expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
+        }
+        expect(await figure(target, 'sluice_refused_total', { limit: 'MAX_READERS_PER_TENANT' })).toBe(2)
+
+        first.close()
+        await until('a slot to be free', async () => (await figure(target, 'sluice_event_streams')) === 1)
+        const third = await openEvents(target.bridge, `${stream.path}/messages`)
+        second.close()
+        third.close()
+        await until('all to be free', async () => (await figure(target, 'sluice_event_streams')) === 0)
+      })
+
+      test('no slot kept by a reader that is refused, or by HEAD', async () => {
+        const stream = await target.makeStream()
+        for (const _ of range(1, 3)) {
+          await target.bridge.send('GET /v1/streams/nothing-here/messages', { headers: EVENTS })
+          await target.bridge.send(`GET ${stream.path}/messages?cursor=nonsense`, { headers: EVENTS })
+          await target.bridge.send(`HEAD ${stream.path}/messages`, { headers: EVENTS })
+        }
+
+        await until('no slot to be held', async () => (await figure(target, 'sluice_event_streams')) === 0)
+      })
+
+      test('429 too_many_requests over MAX_WAITING_PER_TENANT', async () => {
+        const stream = await target.makeStream()
+        const wait = { query: { wait_ms: 5_000 } }
+        const waits = [
+          target.bridge.send(`GET ${stream.path}/messages`, wait),
+          target.bridge.send(`GET ${stream.path}/messages`, wait),
+        ]
+        await until('both to wait', async () => (await figure(target, 'sluice_waiting_requests')) === 2)
+
+        const refused = await target.bridge.send(`GET ${stream.path}/messages`, wait)
+        expect(refused).toMatchObject(problem(429, 'too_many_requests'))
+        expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
+        expect((await target.bridge.page(stream.name)).messages).toEqual([])
+
+        await target.bridge.publish(stream.subject('a'))
+        await Promise.all(waits)
+        expect(await figure(target, 'sluice_waiting_requests')).toBe(0)
+      })
+
+      test('413 payload_too_large over MAX_BODY_BYTES', async () => {
+        const stream = await target.makeStream()
+        const send = (bytes: number) =>
+          target.bridge.send(`POST /v1/subjects/${stream.subject('a')}/messages`, {
+            body: Buffer.alloc(bytes),
+          })
+
+        expect((await send(1_024)).status).toBe(201)
+        expect(await send(1_025)).toMatchObject(problem(413, 'payload_too_large'))
+        expect(target.limits.max_body_bytes).toBe(1_024)
+      })
+
+      test('a longer wait than MAX_WAIT_MS is granted as that', async () => {
+        const stream = await target.makeStream()
+        const consumer = await target.makeConsumer(stream)
+        const before = performance.now()
+
+        await target.bridge.page(stream.name, { wait_ms: 60_000 })
+        await target.bridge.pull(consumer, { wait_ms: 60_000 })
+
+        expect(performance.now() - before).toBeLessThan(20_000)
+        expect(target.limits.max_wait_ms).toBe(2_000)
+      })
+
+      test('a larger page or pull than there may be is granted as the largest', async () => {
+        const stream = await target.makeStream()
+        for (const index of range(1, 5)) await target.bridge.publish(stream.subject('a'), `${index}`)
+
+        const page = await target.bridge.page(stream.name, { limit: 1_000 })
+        expect([seqs(page.messages), page.up_to_date]).toEqual([[1, 2, 3], false])
+        const pulled = await target.bridge.pull(await target.makeConsumer(stream), { batch: 1_000 })
+        expect(seqs(pulled.messages)).toEqual([1, 2])
+        expect(target.limits).toMatchObject({ max_limit: 3, max_batch: 2 })
+      })
+    },
+    {
+      MAX_READERS_PER_TENANT: '2',
+      MAX_WAITING_PER_TENANT: '2',
+      MAX_BODY_BYTES: '1024',
+      MAX_WAIT_MS: '2000',
+      MAX_PAGE_MESSAGES: '3',
+      MAX_PULL_BATCH: '2',
+    },
+  )
+})
+
+describe('of a host', () => {
+  onEveryTarget(
+    (target) => {
+      test('503 host_full over MAX_READERS and MAX_WAITING', async () => {
+        const stream = await target.makeStream()
+        const events = await openEvents(target.bridge, `${stream.path}/messages`)
+        const waiting = target.bridge.send(`GET ${stream.path}/messages`, { query: { wait_ms: 10_000 } })
+        await until('one to wait', async () => (await figure(target, 'sluice_waiting_requests')) === 1)
+        const consumer = await target.makeConsumer(stream)
+
+        for (const refused of [
+          await target.bridge.send(`GET ${stream.path}/messages`, { headers: EVENTS }),
+          await target.bridge.send(`GET ${stream.path}/messages`, { query: { wait_ms: 1_000 } }),
+          await target.bridge.send(`POST ${consumer}/pull`, { json: { wait_ms: 1_000 } }),
+        ]) {
+          expect(refused).toMatchObject(problem(503, 'host_full', { retryable: true }))
+          expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
+        }
+        await target.bridge.publish(stream.subject('a'))
+        await waiting
+        events.close()
+      })
+    },
+    { MAX_READERS: '1', MAX_WAITING: '1' },
+  )
+})
+
+describe('of readers that vanish', () => {
+  const READERS = 1_000
+
+  onEveryTarget(
+    (target) => {
+      test(`every slot given back after ${READERS} readers came and went by a reset`, async () => {
+        const stream = await target.makeStream()
+        const statuses = await inParallel(range(1, READERS), 50, async (reader) => {
+          const connection = await openRaw(target.bridge.url, {
+            method: 'GET',
+            target: `${stream.path}/messages`,
+            headers: EVENTS,
+          })
+          // Some leave before they have seen anything of the answer.
+          const status = reader % 3 === 0 ? 200 : (await connection.head()).status
+          connection.reset()
+          return status
+        })
+
+        expect(new Set(statuses)).toEqual(new Set([200]))
+        await until('no slot to be held', async () => (await figure(target, 'sluice_event_streams')) === 0)
+      })
+    },
+    { MAX_READERS: '5000' },
+  )
+})
