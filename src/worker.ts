@@ -80,11 +80,15 @@ function hostName(request: Request, dependencies: Dependencies): string | undefi
 
 /** Which of a caller's Durable Objects is asked: any, but for the figures of a certain one. */
 function chooseShard(request: Request, path: string, settings: Settings): number {
-  // Whether there is such a one is for the app to say.
-  if (path === '/metrics')
-    return Number(new URL(request.url).searchParams.get('shard')) % shardsOf(settings) || 0
+  if (path === '/metrics') return shardSaid(request.url) % shardsOf(settings)
   const takesEvents = isEventsPath(path) && request.headers.get('Accept')?.includes('text/event-stream')
   return Math.floor(Math.random() * (takesEvents ? settings.READER_SHARDS : settings.CONNECTION_SHARDS))
+}
+
+/** Whether there is such a shard, and whether that is a number at all, is for the app to say. */
+function shardSaid(url: string): number {
+  const said = new URL(url).searchParams.get('shard') ?? ''
+  return /^\d{1,2}$/.test(said) ? Number(said) : 0
 }
 
 /** A Durable Object is restarted at any time: what it was doing may have been done. */

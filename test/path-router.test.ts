@@ -33,7 +33,9 @@ const found = (router: TrieRouter<string> | PathRouter<string>, method: string, 
   const routes = handlers.map(([handler, params]) => ({
     handler,
     route: handler.split(' ')[1],
-    params: Object.entries(params).map(([name, at]) => [name, typeof at === 'number' ? values?.[at] : at]),
+    params: Object.fromEntries(
+      Object.entries(params).map(([name, at]) => [name, typeof at === 'number' ? values?.[at] : at]),
+    ),
   }))
   const [, first] = routes
   return routes.filter(({ route }) => route === '/*' || route === first?.route)

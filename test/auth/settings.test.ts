@@ -32,6 +32,12 @@ const BAD: [setting: string, value: string][] = [
   ['HEARTBEAT_MS', '1.5'],
   ['REQUEST_TIMEOUT_MS', '0'],
   ['MAX_CONNECTIONS', '-1'],
+  ['READER_SHARDS', '65'],
+  ['MAX_READERS', '0'],
+  ['READER_BUFFER_BYTES', '65535'],
+  ['MAX_PULL_BATCH', '1001'],
+  ['METRICS_TOKEN', 'too-short'],
+  ['METRICS_TOKEN', `${SECRET} with a space`],
   ['LOG', SECRET],
 ]
 
