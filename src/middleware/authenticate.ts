@@ -39,8 +39,20 @@ export function identify(request: Request, { settings, tickets }: Dependencies):
   }
   // Readiness is asked by machines that have no credential: it tells nothing but that NATS answers.
   if (settings.AUTH === 'none' || getPath(request) === '/readyz') return OWN_CALLER
-  const credential = readAuthorization(request.headers.get('Authorization'))
-  return { credential, tenant: tenantOf(credential) }
+  const authorization = request.headers.get('Authorization') ?? ''
+  return recentCallers.get(authorization) ?? remember(authorization)
+}
+
+/** Whoever asks often is digested once; begun anew when it is full, so that its size is bounded. */
+const recentCallers = new Map<string, Caller>()
+const MAX_RECENT_CALLERS = 1_000
+
+function remember(authorization: string): Caller {
+  const credential = readAuthorization(authorization)
+  const caller = { credential, tenant: tenantOf(credential) }
+  if (recentCallers.size >= MAX_RECENT_CALLERS) recentCallers.clear()
+  recentCallers.set(authorization, caller)
+  return caller
 }
 
 /** The ticket of a request. Parsing a URL costs more than all else here, so one that cannot hold any is not parsed. */
@@ -54,7 +66,7 @@ function readTicket(request: Request): string | null {
 
 const OWN_CALLER: Caller = { credential: { kind: 'own' }, tenant: 'own' }
 
-function readAuthorization(header: string | null): NatsCredential {
+function readAuthorization(header: string): NatsCredential {
   if (!header)
     throw new BridgeError('unauthenticated', 'Send a NATS user (Basic) or token (Bearer) in Authorization.')
   const [, scheme = '', value = ''] = /^(\w+) +(\S+)$/.exec(header) ?? []

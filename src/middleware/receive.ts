@@ -55,6 +55,7 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   if ((method === 'POST' || method === 'PUT') && !path.startsWith('/v1/subjects/')) await admitJsonBody(c)
 }
 
+/** What a client calls its method has no bound. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
 
 /** Counts and logs a request as its answer begins. */

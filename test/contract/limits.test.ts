@@ -48,6 +48,15 @@ describe('of a credential', () => {
         await until('no slot to be held', async () => (await figure(target, 'sluice_event_streams')) === 0)
       })
 
+      test('no slot kept by a reader whose stream ends in a failure', async () => {
+        const stream = await target.makeStream()
+        const events = await openEvents(target.bridge, `${stream.path}/messages`)
+        await target.bridge.ok(`DELETE ${stream.path}`)
+
+        await events.take('error', 1)
+        await until('no slot to be held', async () => (await figure(target, 'sluice_event_streams')) === 0)
+      })
+
       test('429 too_many_requests over MAX_WAITING_PER_TENANT', async () => {
         const stream = await target.makeStream()
         const wait = { query: { wait_ms: 5_000 } }
