@@ -18,21 +18,20 @@ export interface Answered {
   readonly seconds: number
 }
 
-/** A figure that is looked up when it is asked for. `name`: as Prometheus shall have it. */
-export interface Reading {
+/** What a figure is called, and what it tells. */
+interface Description {
   readonly name: string
-  readonly help: string
   readonly type: 'counter' | 'gauge'
-  read(): number
+  readonly help: string
 }
 
 type Labels = Readonly<Record<string, string>>
 
 /** How a message came to a client: a page, lines, events of a stream, a pull, events of a consumer. */
-export const DELIVERY_WAYS = ['page', 'lines', 'events', 'pull', 'push'] as const
-type DeliveryWay = (typeof DELIVERY_WAYS)[number]
+const DELIVERY_WAYS = ['page', 'lines', 'events', 'pull', 'push'] as const
 
-export const LIMITS = [
+/** Settings that clients are refused over. */
+const LIMITS = [
   'MAX_READERS',
   'MAX_READERS_PER_TENANT',
   'MAX_WAITING',
@@ -41,19 +40,88 @@ export const LIMITS = [
 ] as const
 export type Limit = (typeof LIMITS)[number]
 
-/** Upper bounds of the histogram, seconds: a lookup, a publish, a slow one, a time-out, a long poll. */
-const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 30]
+export type Metrics = ReturnType<typeof createMetrics>
+export type LiveMetrics = Metrics['live']
 
-/** A figure that stands in a family under labels of its own. */
-class Cell implements Counter {
+/** The figures of one host; `about`: what it is, as labels of `sluice_build_info`. */
+export function createMetrics(about: Labels) {
+  const { counter, counters, gauge, gauges, watch, write } = createRegistry(about)
+  const routes = new Map<string, RouteFigures>()
+  const deliveries = counters('sluice_deliveries_total', 'Messages handed out.', 'via', DELIVERY_WAYS)
+  const readers = gauges('sluice_readers', 'Readers of streams by server-sent events.', 'state', [
+    'live',
+    'catching_up',
+  ])
+  return {
+    inFlight: gauge('sluice_http_requests_in_flight', 'Requests whose answer has not begun.'),
+    openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
+    waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
+    publishes: counter('sluice_publishes_total', 'Messages that JetStream confirmed.'),
+    deliveries,
+    redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),
+    refused: counters('sluice_refused_total', 'Requests refused over a limit.', 'limit', LIMITS),
+    /** What `live/` counts. */
+    live: {
+      deliveries: deliveries.events,
+      gaps: counter('sluice_gaps_total', 'Gaps that readers were told of.'),
+      feeds: gauge('sluice_feeds', 'Live feeds, one a stream.'),
+      readersLive: readers.live,
+      readersCatchingUp: readers.catching_up,
+    },
+    /** Counts an answer whose head is sent. */
+    answered(answer: Answered) {
+      const known = routes.get(answer.route) ?? new RouteFigures()
+      routes.set(answer.route, known)
+      known.count(answer)
+    },
+    /** Adds a figure that is looked up when it is asked for. */
+    watch,
+    /** Everything in Prometheus' text format 0.0.4. Source: Prometheus, Exposition formats. */
+    write: () => write() + writeRequests(routes),
+  }
+}
+
+/** A figure under labels of its own. */
+class Cell {
   value = 0
   add(n: number) {
     this.value += n
   }
 }
 
-const cells = <Name extends string>(names: readonly Name[]) =>
-  Object.fromEntries(names.map((name) => [name, new Cell()])) as Readonly<Record<Name, Cell>>
+/** Makes figures, and writes them in the order in which they were made. */
+function createRegistry(about: Labels) {
+  const build: Samples = [[about, 1]]
+  const families: [Description, () => Samples][] = [
+    [{ name: 'sluice_build_info', type: 'gauge', help: 'What runs here; always 1.' }, () => build],
+  ]
+  const watch = (description: Description, read: () => number) => {
+    families.push([description, () => [[{}, read()]]])
+  }
+  const one = (description: Description) => {
+    const cell = new Cell()
+    watch(description, () => cell.value)
+    return cell
+  }
+  const each = <Value extends string>(description: Description, label: string, values: readonly Value[]) => {
+    const cells = values.map((value) => [value, new Cell()] as const)
+    families.push([description, () => cells.map(([value, cell]) => [{ [label]: value }, cell.value])])
+    return Object.fromEntries(cells) as Readonly<Record<Value, Cell>>
+  }
+  return {
+    counter: (name: string, help: string): Counter => one({ name, type: 'counter', help }),
+    gauge: (name: string, help: string): Gauge => one({ name, type: 'gauge', help }),
+    counters: <Value extends string>(name: string, help: string, label: string, values: readonly Value[]) =>
+      each({ name, type: 'counter', help }, label, values) as Readonly<Record<Value, Counter>>,
+    gauges: <Value extends string>(name: string, help: string, label: string, values: readonly Value[]) =>
+      each({ name, type: 'gauge', help }, label, values) as Readonly<Record<Value, Gauge>>,
+    watch,
+    write: () => families.map(([description, samples]) => family(description, samples())).join(''),
+  }
+}
+
+/** Upper bounds of the histogram, seconds: a lookup, a publish, a slow one, a time-out, a long poll. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 30]
 
 /** What was answered on one route. */
 class RouteFigures {
@@ -73,117 +141,38 @@ class RouteFigures {
   }
 }
 
-export type Metrics = ReturnType<typeof createMetrics>
-export type LiveMetrics = Metrics['live']
+const DURATION = 'sluice_http_request_duration_seconds'
 
-/** The figures of one host; `about`: what it is, as labels of `sluice_build_info`. */
-export function createMetrics(about: Labels) {
-  const routes = new Map<string, RouteFigures>()
-  const readings: Reading[] = []
-  const inFlight = new Cell()
-  const openEvents = new Cell()
-  const waiting = new Cell()
-  const publishes = new Cell()
-  const deliveries = cells(DELIVERY_WAYS)
-  const redeliveries = new Cell()
-  const refused = cells(LIMITS)
-  const [gaps, feeds, readersLive, readersCatchingUp] = [new Cell(), new Cell(), new Cell(), new Cell()]
-
-  const write = (): string =>
-    [
-      family('sluice_build_info', 'gauge', 'What runs here; always 1.', [[about, 1]]),
-      ...writeRequests(routes),
-      family(
-        'sluice_http_requests_in_flight',
-        'gauge',
-        'Requests whose answer has not begun.',
-        one(inFlight),
-      ),
-      family('sluice_event_streams', 'gauge', 'Open streams of server-sent events.', one(openEvents)),
-      family('sluice_waiting_requests', 'gauge', 'Reads and pulls that wait for messages.', one(waiting)),
-      family('sluice_refused_total', 'counter', 'Requests refused over a limit.', each('limit', refused)),
-      family('sluice_publishes_total', 'counter', 'Messages that JetStream confirmed.', one(publishes)),
-      family('sluice_deliveries_total', 'counter', 'Messages handed out.', each('via', deliveries)),
-      family(
-        'sluice_redeliveries_total',
-        'counter',
-        'Deliveries that were not the first.',
-        one(redeliveries),
-      ),
-      family(
-        'sluice_readers',
-        'gauge',
-        'Readers of streams by server-sent events.',
-        each('state', { live: readersLive, catching_up: readersCatchingUp }),
-      ),
-      family('sluice_feeds', 'gauge', 'Live feeds, one a stream.', one(feeds)),
-      family('sluice_gaps_total', 'counter', 'Gaps that readers were told of.', one(gaps)),
-      ...readings.map(({ name, type, help, read }) => family(name, type, help, [[{}, read()]])),
-    ].join('')
-
-  return {
-    /** Counts an answer whose head is sent. */
-    answered(answer: Answered) {
-      const known = routes.get(answer.route) ?? new RouteFigures()
-      routes.set(answer.route, known)
-      known.count(answer)
-    },
-    inFlight: inFlight as Gauge,
-    /** Open streams of server-sent events, of streams and of consumers. */
-    openEvents: openEvents as Gauge,
-    waiting: waiting as Gauge,
-    publishes: publishes as Counter,
-    deliveries: deliveries as Readonly<Record<DeliveryWay, Counter>>,
-    redeliveries: redeliveries as Counter,
-    refused: refused as Readonly<Record<Limit, Counter>>,
-    /** What `live/` counts. */
-    live: {
-      deliveries: deliveries.events as Counter,
-      gaps: gaps as Counter,
-      feeds: feeds as Gauge,
-      readersLive: readersLive as Gauge,
-      readersCatchingUp: readersCatchingUp as Gauge,
-    },
-    /** Adds a figure that is looked up when it is asked for. */
-    watch(reading: Reading) {
-      readings.push(reading)
-    },
-    /** Everything in Prometheus' text format 0.0.4. Source: Prometheus, Exposition formats. */
-    write,
-  }
-}
-
-function writeRequests(routes: ReadonlyMap<string, RouteFigures>): string[] {
+function writeRequests(routes: ReadonlyMap<string, RouteFigures>): string {
   const answers = [...routes.values()].flatMap((route) => [...route.answers.values()])
+  const requests = {
+    name: 'sluice_http_requests_total',
+    type: 'counter',
+    help: 'Requests answered.',
+  } as const
   return [
     family(
-      'sluice_http_requests_total',
-      'counter',
-      'Requests answered.',
-      answers.map(({ labels, count }) => [labels, count] as const),
+      requests,
+      answers.map(({ labels, count }) => [labels, count]),
     ),
-    head('sluice_http_request_duration_seconds', 'histogram', 'Time to the head of the answer.'),
+    head(DURATION, 'histogram', 'Time to the head of the answer.'),
     ...[...routes].map(([route, figures]) => writeHistogram({ route }, figures)),
-  ]
+  ].join('')
 }
 
 function writeHistogram(labels: Labels, { buckets, seconds }: RouteFigures): string {
-  const name = 'sluice_http_request_duration_seconds'
   let count = 0
   const lines = buckets.map((inBucket, index) => {
     count += inBucket
-    return sample(`${name}_bucket`, { ...labels, le: String(BUCKETS[index] ?? '+Inf') }, count)
+    return sample(`${DURATION}_bucket`, { ...labels, le: String(BUCKETS[index] ?? '+Inf') }, count)
   })
-  return [...lines, sample(`${name}_sum`, labels, seconds), sample(`${name}_count`, labels, count)].join('')
+  const sum = sample(`${DURATION}_sum`, labels, seconds)
+  return lines.join('') + sum + sample(`${DURATION}_count`, labels, count)
 }
 
 type Samples = readonly (readonly [Labels, number])[]
 
-const one = ({ value }: Cell): Samples => [[{}, value]]
-const each = (label: string, family: Readonly<Record<string, Cell>>): Samples =>
-  Object.entries(family).map(([name, { value }]) => [{ [label]: name }, value])
-
-function family(name: string, type: 'counter' | 'gauge', help: string, samples: Samples): string {
+function family({ name, type, help }: Description, samples: Samples): string {
   return head(name, type, help) + samples.map(([labels, value]) => sample(name, labels, value)).join('')
 }
 

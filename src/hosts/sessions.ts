@@ -55,16 +55,12 @@ export function createSessions(settings: Settings, metrics: Metrics): Sessions {
 }
 
 function watchSessions(metrics: Metrics, sessions: ReadonlyMap<string, OpenedSession>) {
-  metrics.watch({
-    name: 'sluice_sessions',
-    help: 'Credentials that something is kept for.',
-    type: 'gauge',
-    read: () => sessions.size,
-  })
-  metrics.watch({
-    name: 'sluice_nats_connections',
-    help: 'Connections to NATS, one a credential.',
-    type: 'gauge',
-    read: () => [...sessions.values()].filter((session) => session.isConnected()).length,
-  })
+  metrics.watch(
+    { name: 'sluice_sessions', type: 'gauge', help: 'Credentials that something is kept for.' },
+    () => sessions.size,
+  )
+  metrics.watch(
+    { name: 'sluice_nats_connections', type: 'gauge', help: 'Connections to NATS, one a credential.' },
+    () => [...sessions.values()].filter((session) => session.isConnected()).length,
+  )
 }
