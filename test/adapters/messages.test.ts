@@ -236,6 +236,37 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
       expect(await codeOf(read(stream))).toBe('not_supported')
     })
 
+    it.runIf(version === 'current')('as stored, whatever headers a publisher sets itself', async () => {
+      const stream = await makeStream(jetstream)
+      const pretended = {
+        'Nats-Stream': ['OTHER'],
+        'Nats-Subject': ['other'],
+        'Nats-Sequence': ['999'],
+        'Nats-Time-Stamp': ['2020-01-01T00:00:00Z'],
+        'Nats-Num-Pending': ['999'],
+        'Nats-Last-Sequence': ['999'],
+      }
+      const cases: [MessageHeaders, string][] = [
+        [{}, ''],
+        [pretended, 'NATS/1.0\r\n\r\n'],
+        [{ 'Nats-Last-Sequence': ['1', '2'] }, '☃'],
+        [{}, 'last'],
+      ]
+      for (const [headers, text] of cases) await publishText(jetstream, `${stream}.ä"☃`, text, headers)
+      const { messages, numPending } = await read(stream)
+      expect(
+        messages.map(({ subject, seq, headers, payload }) => [
+          subject,
+          seq,
+          headers,
+          new TextDecoder().decode(payload),
+        ]),
+      ).toEqual(cases.map(([headers, text], index) => [`${stream}.ä"☃`, index + 1, headers, text]))
+      expect(numPending).toBe(0)
+      const stored = await Promise.all(messages.map(({ seq }) => jetstream.getMessage(stream, { seq })))
+      expect(messages.map(({ time }) => time)).toEqual(stored.map((message) => message?.time))
+    })
+
     it.runIf(version === 'current')('filtered, bounded, from a time, past the end', async () => {
       const stream = await makeStream(jetstream)
       for (const subject of ['a', 'b', 'a', 'b', 'a'])

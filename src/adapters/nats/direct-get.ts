@@ -4,10 +4,10 @@ import type { Batch, BatchRequest, StoredMessage } from '../../jetstream.ts'
 import { toNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
 import type { Connection } from './connection.ts'
+import { createDirectReader } from './direct-message.ts'
 import { hasCode, NoResponders } from './errors.ts'
 import { exchange, type Reply } from './exchange.ts'
 import { lastOf } from './headers.ts'
-import { fromDirectGet } from './messages.ts'
 import { checkedName, checkedSubject } from './names.ts'
 import { streamInfo } from './streams.ts'
 
@@ -45,10 +45,11 @@ export const bounds = (request: { batch: number; maxBytes: number }) => ({
 /** Collects the replies of one batch. Answers whether more may come; throws what a status means. */
 function batchCollector() {
   const messages: StoredMessage[] = []
+  const readMessage = createDirectReader()
   let numPending = 0
   const take = ({ message, block }: Reply): 'more' | 'last' => {
     if (block.status === 0) {
-      const read = fromDirectGet(message, block)
+      const read = readMessage(message, block)
       if (read.numPending === undefined) throw notSupported()
       messages.push(read.message)
       numPending = read.numPending

@@ -4,17 +4,18 @@ import { refuse } from '../../errors.ts'
 import type { MessageHeaders } from '../../jetstream.ts'
 
 const TEXT = new TextDecoder('utf-8', { ignoreBOM: true })
-const UTF8 = new TextEncoder()
 const VERSION = 'NATS/1.0'
 
-/** A header block taken apart. `status` is 0 where the block has none. */
+/** A header block. `status` is 0 where the block has none. */
 export interface HeaderBlock {
   readonly status: number
   readonly description: string
   readonly values: ReadonlyMap<string, readonly string[]>
+  /** The block as it came, with its version and the empty line that ends it. */
+  readonly bytes: Uint8Array
 }
 
-const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map() }
+const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map(), bytes: new Uint8Array(0) }
 
 /**
  * Headers in the form nats.ws sends; undefined where there are none. Throws `invalid_request` naming the header.
@@ -58,25 +59,58 @@ export function parseHeaderBlock(block: Uint8Array): HeaderBlock {
     if (known) known.push(value)
     else values.set(name, [value])
   }
-  return { status: Number(status), description, values }
+  return { status: Number(status), description, values, bytes: block }
+}
+
+const CARRIAGE_RETURN = 13
+
+/** A block that is taken apart when it is asked for more than what its first line shows. */
+class UnreadBlock implements HeaderBlock {
+  readonly bytes: Uint8Array
+  private parsed: HeaderBlock | undefined
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+
+  private parse(): HeaderBlock {
+    this.parsed ??= parseHeaderBlock(this.bytes)
+    return this.parsed
+  }
+
+  get status(): number {
+    return this.bytes[VERSION.length] === CARRIAGE_RETURN ? 0 : this.parse().status
+  }
+
+  get description(): string {
+    return this.parse().description
+  }
+
+  get values(): HeaderBlock['values'] {
+    return this.parse().values
+  }
+}
+
+/** What nats.ws knows of a message and its types do not say. */
+type ReceivedMsg = Msg & {
+  size(): number
+  /** `hdr`: bytes of the header block; -1: there is none. */
+  readonly _msg: { readonly hdr: number }
 }
 
 /**
  * The headers of a received message. nats.ws keeps the raw block to itself, yet it stands right before the payload
- * in the same buffer, and `size()` counts it.
+ * in the same buffer.
  */
 export function headersOf(message: Msg): HeaderBlock {
-  const payload = message.data
-  const around = byteLength(message.subject) + byteLength(message.reply ?? '')
-  const length = sizeOf(message) - around - payload.byteLength
-  if (length < VERSION.length || length > payload.byteOffset) return NO_HEADERS
-  return parseHeaderBlock(new Uint8Array(payload.buffer, payload.byteOffset - length, length))
+  const { hdr } = (message as ReceivedMsg)._msg
+  if (hdr < VERSION.length) return NO_HEADERS
+  const { buffer, byteOffset } = message.data
+  return new UnreadBlock(new Uint8Array(buffer, byteOffset - hdr, hdr))
 }
 
 /** Bytes of subject, reply subject, headers and payload: nats.ws counts them, its types do not say so. */
-export const sizeOf = (message: Msg): number => (message as Msg & { size(): number }).size()
-
-const byteLength = (text: string): number => UTF8.encode(text).byteLength
+export const sizeOf = (message: Msg): number => (message as ReceivedMsg).size()
 
 export const toRecord = (values: ReadonlyMap<string, readonly string[]>): MessageHeaders =>
   Object.fromEntries(values)

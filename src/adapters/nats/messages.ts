@@ -6,43 +6,15 @@ import { type AckSubject, parseAckSubject } from './ack-subject.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
 import { hasCode } from './errors.ts'
-import { type HeaderBlock, headersOf, lastOf, parseHeaderBlock, toRecord, withoutLast } from './headers.ts'
+import { type HeaderBlock, headersOf, parseHeaderBlock, toRecord } from './headers.ts'
 import { checkedName } from './names.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
-/** What Direct Get appends to a message's own headers. Source: NATS ADR-31, JetStream Direct Get. */
-const DIRECT_GET_HEADERS = ['Nats-Stream', 'Nats-Subject', 'Nats-Sequence', 'Nats-Time-Stamp']
-const DIRECT_BATCH_HEADERS = [...DIRECT_GET_HEADERS, 'Nats-Num-Pending', 'Nats-Last-Sequence']
-
-/** A message read by a batched Direct Get; `numPending` is undefined where the server knows no batches. */
-export interface DirectMessage {
-  readonly message: StoredMessage
-  readonly numPending: number | undefined
-}
-
 /** One time has one text, whichever way the message is read: UTC, no trailing zeros. */
-const normalTime = (time: string): string => {
+export const normalTime = (time: string): string => {
   const nanos = toNanos(time)
   return nanos === undefined ? time : fromNanos(nanos)
-}
-
-/**
- * A message of a batched Direct Get. Its payload is a view of the received frame, which holds its neighbours of the
- * same page: for pages, that live as long as a response.
- */
-export function fromDirectGet(received: Msg, block: HeaderBlock): DirectMessage {
-  const numPending = lastOf(block, 'Nats-Num-Pending')
-  return {
-    message: {
-      subject: lastOf(block, 'Nats-Subject') ?? '',
-      seq: Number(lastOf(block, 'Nats-Sequence')),
-      time: normalTime(lastOf(block, 'Nats-Time-Stamp') ?? ''),
-      headers: withoutLast(block, DIRECT_BATCH_HEADERS),
-      payload: received.data,
-    },
-    numPending: numPending === undefined ? undefined : Number(numPending),
-  }
 }
 
 /** A message that a consumer delivered, and where it stands. Undefined: it is no delivery. */

@@ -1,0 +1,73 @@
+/** Owns a message as a batched Direct Get gives it. Source: NATS ADR-31, JetStream Direct Get. */
+import type { Msg } from 'nats.ws'
+import type { MessageHeaders, StoredMessage } from '../../jetstream.ts'
+import { type HeaderBlock, lastOf, withoutLast } from './headers.ts'
+import { normalTime } from './messages.ts'
+
+/** What Direct Get appends to a message's own headers. */
+const DIRECT_HEADERS = [
+  'Nats-Stream',
+  'Nats-Subject',
+  'Nats-Sequence',
+  'Nats-Time-Stamp',
+  'Nats-Num-Pending',
+  'Nats-Last-Sequence',
+]
+const NO_HEADERS: MessageHeaders = Object.freeze({})
+
+/** `numPending` is undefined where the server knows no batches. */
+export interface DirectMessage {
+  readonly message: StoredMessage
+  readonly numPending: number | undefined
+}
+
+/** Takes the messages of one batch apart. */
+export type ReadDirectMessage = (received: Msg, block: HeaderBlock) => DirectMessage
+
+/** A whole header block with what Direct Get appends and nothing else, as nats-server writes it. */
+const PLAIN_BLOCK =
+  /NATS\/1\.0\r\nNats-Stream: [!-~]+\r\nNats-Subject: ([!-~]+)\r\nNats-Sequence: (\d{1,16})\r\nNats-Time-Stamp: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?Z)\r\nNats-Num-Pending: (\d{1,16})\r\n(?:Nats-Last-Sequence: \d+\r\n)?\r\n/y
+
+/**
+ * A reader for the messages of one batch. Their payloads are views of the received frames, which hold their neighbours
+ * of the same page: for pages, that live as long as a response.
+ */
+export function createDirectReader(): ReadDirectMessage {
+  const textOf = createFrameReader()
+  return (received, block) => {
+    const { buffer, byteOffset, byteLength } = block.bytes
+    const text = textOf(buffer)
+    PLAIN_BLOCK.lastIndex = byteOffset
+    const [, subject = '', seq, time = '', numPending] = PLAIN_BLOCK.exec(text) ?? []
+    if (PLAIN_BLOCK.lastIndex !== byteOffset + byteLength) return readAnyBlock(received, block)
+    const message = { subject, seq: Number(seq), time, headers: NO_HEADERS, payload: received.data }
+    return { message, numPending: Number(numPending) }
+  }
+}
+
+/** Frames as text, a character for each byte; each is made text once, since it holds many messages. */
+function createFrameReader(): (frame: ArrayBufferLike) => string {
+  let last: ArrayBufferLike | undefined
+  let text = ''
+  return (frame) => {
+    if (frame === last) return text
+    last = frame
+    text = Buffer.from(frame).toString('latin1')
+    return text
+  }
+}
+
+/** A publisher may have set any header, those that Direct Get appends among them. */
+function readAnyBlock(received: Msg, block: HeaderBlock): DirectMessage {
+  const numPending = lastOf(block, 'Nats-Num-Pending')
+  return {
+    message: {
+      subject: lastOf(block, 'Nats-Subject') ?? '',
+      seq: Number(lastOf(block, 'Nats-Sequence')),
+      time: normalTime(lastOf(block, 'Nats-Time-Stamp') ?? ''),
+      headers: withoutLast(block, DIRECT_HEADERS),
+      payload: received.data,
+    },
+    numPending: numPending === undefined ? undefined : Number(numPending),
+  }
+}
