@@ -5,11 +5,10 @@ import { accepts } from 'hono/accepts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
-import type { StoredMessage } from '../jetstream.ts'
-import type { CursorScope, Page, PayloadForm, Position } from '../reading.ts'
+import type { CursorScope, Page, PayloadForm } from '../reading.ts'
 import { createRouter } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
-import { encodeMessage } from '../schemas/message.ts'
+import { createMessageEncoder } from '../schemas/message.ts'
 import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -154,22 +153,20 @@ function encodeGap({ gap }: Page): string {
 /** The messages of a page, each with the cursor right after it. */
 function encodeMessages(
   stream: string,
-  page: Page,
+  { messages, position, snapshotSeq }: Page,
   scope: CursorScope,
   form: PayloadForm = 'text',
 ): string[] {
-  return page.messages.map((message) =>
-    encodeMessage(stream, message, form, { cursor: scope.seal(positionOf(message, page)) }),
-  )
-}
-
-function positionOf({ seq, time }: StoredMessage, { position, snapshotSeq }: Page): Position {
-  return {
-    seq,
-    time,
+  const [first] = messages
+  if (!first) return []
+  const base = {
+    seq: first.seq,
     ...(position.created === undefined ? {} : { created: position.created }),
     ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
   }
+  const cursors = scope.run(base).seal(messages)
+  const encode = createMessageEncoder(stream, form)
+  return messages.map((message, index) => encode(message, `"cursor":"${cursors[index]}"`))
 }
 
 async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {

@@ -1,6 +1,5 @@
 /** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
-
-import type { StoredMessage } from '../jetstream.ts'
+import type { MessageHeaders, StoredMessage } from '../jetstream.ts'
 import type { PayloadForm } from '../reading.ts'
 import { seq, streamName, subject } from './names.ts'
 import * as z from './zod.ts'
@@ -90,29 +89,35 @@ export function encodeMessage(
   form: PayloadForm,
   rest: Readonly<Record<string, unknown>>,
 ): string {
-  const { subject, seq, time, headers } = message
-  return JSON.stringify({
-    stream,
-    subject,
-    seq,
-    time,
-    headers,
-    ...encodePayload(message.payload, form),
-    ...rest,
-  })
+  return createMessageEncoder(stream, form)(message, JSON.stringify(rest).slice(1, -1))
 }
 
-function encodePayload(payload: Uint8Array, form: PayloadForm) {
+/** Writes a message as one line of JSON; `rest`: its last members, as JSON. */
+export type EncodeMessage = (message: StoredMessage, rest: string) => string
+
+/** An encoder for messages of one stream. By hand: what `JSON.stringify` takes for each is a multiple of it. */
+export function createMessageEncoder(stream: string, form: PayloadForm): EncodeMessage {
+  const head = `{"stream":${JSON.stringify(stream)},"subject":`
+  return ({ subject, seq, time, headers, payload }, rest) =>
+    `${head}${JSON.stringify(subject)},"seq":${seq},"time":${JSON.stringify(time)},"headers":${encodeHeaders(headers)},${encodePayload(payload, form)},${rest}}`
+}
+
+function encodeHeaders(headers: MessageHeaders): string {
+  for (const _ in headers) return JSON.stringify(headers)
+  return '{}'
+}
+
+function encodePayload(payload: Uint8Array, form: PayloadForm): string {
   const text = form === 'base64' ? undefined : decodeText(payload)
-  if (text === undefined) return { data_base64: base64(payload) }
-  return form === 'json' ? { data: text, ...parsed(text) } : { data: text }
+  if (text === undefined) return `"data_base64":"${base64(payload)}"`
+  return form === 'json' ? `"data":${JSON.stringify(text)}${parsed(text)}` : `"data":${JSON.stringify(text)}`
 }
 
-function parsed(text: string): { json?: unknown } {
+function parsed(text: string): string {
   try {
-    return { json: JSON.parse(text) as unknown }
+    return `,"json":${JSON.stringify(JSON.parse(text))}`
   } catch {
-    return {}
+    return ''
   }
 }
 

@@ -246,13 +246,14 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
         'Nats-Num-Pending': ['999'],
         'Nats-Last-Sequence': ['999'],
       }
-      const cases: [MessageHeaders, string][] = [
-        [{}, ''],
-        [pretended, 'NATS/1.0\r\n\r\n'],
-        [{ 'Nats-Last-Sequence': ['1', '2'] }, '☃'],
-        [{}, 'last'],
+      const cases: [subject: string, headers: Record<string, string[]>, text: string][] = [
+        ['a', {}, ''],
+        ['a', pretended, 'NATS/1.0\r\n\r\n'],
+        ['ä"☃', { 'Nats-Last-Sequence': ['1', '2'] }, '☃'],
+        ['ä"☃', {}, 'last'],
       ]
-      for (const [headers, text] of cases) await publishText(jetstream, `${stream}.ä"☃`, text, headers)
+      for (const [subject, headers, text] of cases)
+        await publishText(jetstream, `${stream}.${subject}`, text, headers)
       const { messages, numPending } = await read(stream)
       expect(
         messages.map(({ subject, seq, headers, payload }) => [
@@ -261,7 +262,9 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
           headers,
           new TextDecoder().decode(payload),
         ]),
-      ).toEqual(cases.map(([headers, text], index) => [`${stream}.ä"☃`, index + 1, headers, text]))
+      ).toEqual(
+        cases.map(([subject, headers, text], index) => [`${stream}.${subject}`, index + 1, headers, text]),
+      )
       expect(numPending).toBe(0)
       const stored = await Promise.all(messages.map(({ seq }) => jetstream.getMessage(stream, { seq })))
       expect(messages.map(({ time }) => time)).toEqual(stored.map((message) => message?.time))
