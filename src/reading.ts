@@ -69,6 +69,10 @@ export interface PageRequest extends ReadRequest {
   readonly maxBytes: number
   /** Set: where there is nothing, wait for a message until this is aborted. */
   readonly waitUntil?: AbortSignal
+  /** There should be something: the first batch is asked for together with what the position is checked against. */
+  readonly eager?: boolean
+  /** The page may end where a batch of JetStream's does, short of its bounds: for reads that go on at once. */
+  readonly oneBatch?: boolean
 }
 
 /** `position` is right after the page, also past what the filter left out. */

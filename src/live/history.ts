@@ -2,36 +2,56 @@
 import { BridgeError } from '../errors.ts'
 import type { Batch, JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
+import {
+  type BatchesRequest,
+  chooseReadBatch,
+  MAX_BATCH,
+  MAX_BATCH_BYTES,
+  mergeBatches,
+  type ReadBatch,
+  readBatches,
+  tryBatches,
+} from './batches.ts'
 import { withoutCovered } from './filters.ts'
-import { findStart, type ReadBatch, verify } from './position.ts'
-
-/** API level of batched Direct Get. */
-const BATCHED_DIRECT_GET = 1
-/** What JetStream gives in one batch. */
-const MAX_BATCH = 1_000
-const MAX_BATCH_BYTES = 1_048_576
+import { type AskMessage, findStart, tellsMessage, verify } from './position.ts'
 
 /** Throws `stream_not_found`, `stream_recreated`, `cursor_expired`. */
 export async function readPage(jetstream: JetStream, request: PageRequest): Promise<Page> {
   const { stream, scope, from } = request
   const filters = withoutCovered(request.filters)
+  const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
   const readBatch = await chooseReadBatch(jetstream, info)
+  const reading = { jetstream, readBatch, request, filters, info, ahead }
   if ('start' in from) {
-    const start = await findStart(jetstream, readBatch, info, from.start, filters)
-    return readFrom({ jetstream, readBatch, request, filters, info }, start)
+    return readFrom(reading, await findStart(jetstream, readBatch, info, from.start, filters))
   }
-  await verify(jetstream, info, from.position, scope)
-  return readFrom(
-    { jetstream, readBatch, request, filters, info },
-    { ...from.position, created: info.created },
-  )
+  const { position } = from
+  const askMessage = ahead?.askMessage ?? (() => jetstream.getMessage(stream, { seq: position.seq }))
+  await verify(info, position, scope, askMessage)
+  return readFrom(reading, { ...position, created: info.created })
 }
 
-async function chooseReadBatch(jetstream: JetStream, { config }: StreamInfo): Promise<ReadBatch> {
-  const direct = config.allow_direct === true && (await jetstream.server()).apiLevel >= BATCHED_DIRECT_GET
-  return (request) =>
-    direct ? jetstream.getBatch(config.name, request) : jetstream.getBatchByConsumer(config.name, request)
+/** What is asked for before the leader has said what the stream is: to be dropped where that says otherwise. */
+interface Ahead {
+  readonly fromSeq: number
+  readonly batches: Promise<readonly Batch[] | undefined>
+  readonly askMessage: AskMessage
+}
+
+function askAhead(
+  jetstream: JetStream,
+  { stream, from, limit, maxBytes, eager }: PageRequest,
+  filters: readonly string[],
+): Ahead | undefined {
+  if (!eager || 'start' in from || from.position.snapshotSeq !== undefined) return undefined
+  const { position } = from
+  const fromSeq = position.seq + 1
+  const batches = tryBatches(jetstream, stream, { filters, fromSeq, limit, maxBytes })
+  const message = tellsMessage(position) ? jetstream.getMessage(stream, { seq: position.seq }) : undefined
+  // Whoever asks for it hears what stood against it.
+  message?.catch(() => undefined)
+  return { fromSeq, batches, askMessage: async () => message }
 }
 
 /** What a page is read with. */
@@ -43,6 +63,7 @@ interface Reading {
   readonly filters: readonly string[]
   /** The stream as the leader had it before the page was read. */
   readonly info: StreamInfo
+  readonly ahead: Ahead | undefined
 }
 
 async function readFrom(reading: Reading, start: Position): Promise<Page> {
@@ -96,6 +117,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     if (step.atEnd) return { messages, position: endOf(info, step, position), upToDate: true }
     bytesLeft -= payloadBytes(step.messages)
     position = positionAt(info, step)
+    if (request.oneBatch && messages.length > 0) break
   }
   return { messages, position, upToDate: false }
 }
@@ -142,43 +164,25 @@ function endOf({ created, state }: StreamInfo, step: Step, before: Position): Po
   return { created, seq: state.last_seq, time: state.last_ts }
 }
 
+/** Throws `jetstream_unavailable` rather than read the same again. */
 async function readStep(reading: Reading, nextSeq: number, limit: number, maxBytes: number): Promise<Step> {
-  const { readBatch, filters, info } = reading
-  const bounds = {
-    from: { seq: nextSeq },
-    batch: Math.min(limit, MAX_BATCH),
-    maxBytes: Math.min(maxBytes, MAX_BATCH_BYTES),
-  }
-  const past = nextSeq > info.state.last_seq
-  const batches = past
-    ? []
-    : await Promise.all(
-        filters.length === 0
-          ? [readBatch(bounds)]
-          : filters.map((filter) => readBatch({ ...bounds, filter })),
-      )
-  const merged = mergeBatches(batches, limit)
-  if (merged.seenSeq !== undefined) return { ...merged, seenSeq: merged.seenSeq, atEnd: false }
-  return confirmEnd(reading, nextSeq, merged.messages, limit)
+  const merged = mergeBatches(await batchesOf(reading, { fromSeq: nextSeq, limit, maxBytes }), limit)
+  const step =
+    merged.seenSeq === undefined
+      ? await confirmEnd(reading, nextSeq, merged.messages, limit)
+      : { messages: merged.messages, seenSeq: merged.seenSeq, atEnd: false }
+  const firstSeq = step.messages[0]?.seq ?? nextSeq
+  if (step.atEnd || (firstSeq >= nextSeq && step.seenSeq >= nextSeq)) return step
+  throw new BridgeError('jetstream_unavailable', 'JetStream answered with messages that were not asked for.')
 }
 
-/** Batches of several filters as one, up to where all of them are complete; undefined: to the end. */
-function mergeBatches(
-  batches: readonly Batch[],
-  limit: number,
-): { messages: StoredMessage[]; seenSeq?: number } {
-  const complete = Math.min(
-    ...batches.map(({ messages, numPending }) =>
-      numPending > 0 ? (messages.at(-1)?.seq ?? 0) : Number.POSITIVE_INFINITY,
-    ),
-  )
-  const bySeq = new Map(batches.flatMap(({ messages }) => messages).map((message) => [message.seq, message]))
-  const ordered =
-    batches.length === 1 ? [...bySeq.values()] : [...bySeq.values()].sort((a, b) => a.seq - b.seq)
-  const messages = ordered.filter(({ seq }) => seq <= complete).slice(0, limit)
-  if (messages.length === limit || messages.length < ordered.length)
-    return { messages, seenSeq: messages.at(-1)?.seq ?? 0 }
-  return Number.isFinite(complete) ? { messages, seenSeq: complete } : { messages }
+async function batchesOf(
+  { readBatch, filters, info, ahead }: Reading,
+  request: Omit<BatchesRequest, 'filters'>,
+): Promise<readonly Batch[]> {
+  if (request.fromSeq > info.state.last_seq) return []
+  const batches = ahead?.fromSeq === request.fromSeq ? await ahead.batches : undefined
+  return batches ?? readBatches(readBatch, { ...request, filters })
 }
 
 /** A replica that lags ends too early: the leader has the last word. */

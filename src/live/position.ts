@@ -1,9 +1,10 @@
 /** Owns where a read begins: a position checked against the stream as it is now, or a start found in it. */
 import { BridgeError, refuse } from '../errors.ts'
-import type { Batch, BatchRequest, JetStream, StreamInfo } from '../jetstream.ts'
+import type { JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
 import { markOf, toNanos } from '../schemas/time.ts'
 import { digestMessage } from '../tokens/cursor.ts'
+import type { ReadBatch } from './batches.ts'
 
 /** Right before the first message there is. */
 export function earliest({ created, state }: StreamInfo): Position {
@@ -15,19 +16,22 @@ export function latest({ created, state }: StreamInfo): Position {
   return { created, seq: state.last_seq, ...(state.last_seq > 0 ? { time: state.last_ts } : {}) }
 }
 
+/** Asks for the message at the position. */
+export type AskMessage = () => Promise<StoredMessage | undefined>
+
 /**
  * Throws `stream_recreated` where the position is not of this stream as it is: made again under the same name, or with
  * its tail lost and the sequences used again.
  */
 export async function verify(
-  jetstream: JetStream,
   info: StreamInfo,
   position: Position,
   scope: CursorScope,
+  askMessage: AskMessage,
 ): Promise<void> {
   const { created, state } = info
   const sameIncarnation = position.created === undefined || position.created === created
-  if (sameIncarnation && position.seq <= state.last_seq && (await isSameMessage(jetstream, info, position)))
+  if (sameIncarnation && position.seq <= state.last_seq && (await isSameMessage(info, position, askMessage)))
     return
   throw new BridgeError(
     'stream_recreated',
@@ -38,17 +42,21 @@ export async function verify(
   )
 }
 
+/** Whether a position says what message it stands at. */
+export const tellsMessage = ({ seq, time, mark, digest }: Position): boolean =>
+  seq > 0 && (time !== undefined || mark !== undefined || digest !== undefined)
+
 /** Whether the message at the position is the one it was; one that is gone cannot be told. */
 async function isSameMessage(
-  jetstream: JetStream,
-  { config, state }: StreamInfo,
+  { state }: StreamInfo,
   position: Position,
+  askMessage: AskMessage,
 ): Promise<boolean> {
   const { seq, digest } = position
   const isTimed = position.time !== undefined || position.mark !== undefined
-  if (seq < state.first_seq || seq === 0 || (!isTimed && digest === undefined)) return true
+  if (seq < state.first_seq || !tellsMessage(position)) return true
   if (seq === state.last_seq && isTimed && isOfTime(position, state.last_ts)) return true
-  const message = await jetstream.getMessage(config.name, { seq })
+  const message = await askMessage()
   if (!message) return true
   if (isTimed) return isOfTime(position, message.time)
   return digestMessage(message.subject, message.payload) === digest
@@ -56,9 +64,6 @@ async function isSameMessage(
 
 const isOfTime = ({ time, mark }: Position, stored: string) =>
   time === undefined ? mark === markOf(stored) : toNanos(time) === toNanos(stored)
-
-/** Reads a batch the way that the stream and its server allow. */
-export type ReadBatch = (request: BatchRequest) => Promise<Batch>
 
 /** `filters`: none that another covers; empty: every message. */
 export async function findStart(

@@ -13,7 +13,6 @@ import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
   DEFAULT_LIMIT,
-  MAX_LIMIT,
   ndjsonLineSchema,
   pageSchema,
   type ReadQuery,
@@ -22,6 +21,7 @@ import {
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { declared, eventsHeaders } from './answers.ts'
+import { openPages, type ReadOnce, type ReadPage } from './pages-ahead.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({
@@ -105,7 +105,12 @@ function chooseForm(c: Context<AppEnv>): string {
 }
 
 /** Reads page after page, each going on where the last ended; waits for the first message where `wait_ms` says so. */
-function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filters, scope, from }: Reading) {
+function readPages(
+  c: Context<AppEnv>,
+  stream: string,
+  query: ReadQuery,
+  { filters, scope, from }: Reading,
+): ReadPage {
   const { settings, waits } = c.var.dependencies
   const maxBytes = Math.min(query.max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
   const waitMs = Math.min(query.wait_ms ?? 0, settings.MAX_WAIT_MS)
@@ -114,8 +119,8 @@ function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filte
   let patience = waitMs
     ? { waitUntil: AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(waitMs)]) }
     : undefined
-  return async (limit: number): Promise<Page> => {
-    const read = () => c.var.session.reader.page({ ...request, from: origin, limit, ...patience })
+  return async (how) => {
+    const read = () => c.var.session.reader.page({ ...request, from: origin, ...how, ...patience })
     const page = await (patience ? waits.hold(c.var.caller.tenant, read) : read())
     origin = { position: page.position }
     patience = undefined
@@ -126,7 +131,8 @@ function readPages(c: Context<AppEnv>, stream: string, query: ReadQuery, { filte
 async function answerPage(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
   const { metrics, settings } = c.var.dependencies
   const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.MAX_PAGE_MESSAGES)
-  const page = await readPages(c, stream, query, reading)(limit)
+  // Who does not wait follows a cursor to the next page; who waits is at the end, where there is nothing to ask for.
+  const page = await readPages(c, stream, query, reading)({ limit, eager: !query.wait_ms })
   metrics.deliveries.page.add(page.messages.length)
   const cursor = reading.scope.seal(page.position)
   const encoded = encodeMessages(stream, page, reading.scope, query.payload)
@@ -170,31 +176,23 @@ function encodeMessages(
 }
 
 async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
-  const nextPage = readPages(c, stream, query, reading)
-  let left = query.limit ?? Number.POSITIVE_INFINITY
+  const pages = await openPages(readPages(c, stream, query, reading), query.limit ?? Number.POSITIVE_INFINITY)
   const encoder = new TextEncoder()
-  const nextLines = async (): Promise<{ text: string; last: boolean }> => {
-    const page = await nextPage(Math.min(left, MAX_LIMIT))
-    left -= page.messages.length
+  const encode = ({ page, isLast }: ReadOnce): Uint8Array => {
     c.var.dependencies.metrics.deliveries.lines.add(page.messages.length)
     const lines = encodeMessages(stream, page, reading.scope, query.payload)
     if (page.gap) lines.unshift(`{"gap":${encodeGap(page)}}`)
-    const last = page.upToDate || left === 0
-    if (last)
+    if (isLast)
       lines.push(JSON.stringify({ cursor: reading.scope.seal(page.position), up_to_date: page.upToDate }))
-    return { text: lines.map((line) => `${line}\n`).join(''), last }
+    return encoder.encode(`${lines.join('\n')}\n`)
   }
-
-  // The first lines are read before the answer begins, so that a refusal is a status.
-  let ready: Awaited<ReturnType<typeof nextLines>> | undefined = await nextLines()
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
-          const { text, last } = ready ?? (await nextLines())
-          ready = undefined
-          controller.enqueue(encoder.encode(text))
-          if (last) controller.close()
+          const next = await pages.next()
+          controller.enqueue(encode(next))
+          if (next.isLast) controller.close()
         } catch (failure) {
           const problem = toProblem(failure, c.var.requestId)
           controller.enqueue(encoder.encode(`${JSON.stringify({ error: problem })}\n`))
