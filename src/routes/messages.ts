@@ -5,10 +5,8 @@ import { accepts } from 'hono/accepts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
-import type { CursorScope, Page, PayloadForm } from '../reading.ts'
 import { createRouter } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
-import { createMessageEncoder } from '../schemas/message.ts'
 import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -21,7 +19,8 @@ import {
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { declared, eventsHeaders } from './answers.ts'
-import { openPages, type ReadOnce, type ReadPage } from './pages-ahead.ts'
+import { encodeLines, encodePage, type PageForm } from './page-bytes.ts'
+import { openPages, type ReadPage } from './pages-ahead.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({
@@ -135,14 +134,16 @@ async function answerPage(c: Context<AppEnv>, stream: string, query: ReadQuery, 
   const page = await readPages(c, stream, query, reading)({ limit, eager: !query.wait_ms })
   metrics.deliveries.page.add(page.messages.length)
   const cursor = reading.scope.seal(page.position)
-  const encoded = encodeMessages(stream, page, reading.scope, query.payload)
-  const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
-  return answer(
-    c,
-    `{"messages":[${encoded.join(',')}],"cursor":"${cursor}","up_to_date":${page.upToDate}${gap}}`,
-    { headers: { 'Content-Type': PAGE, Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` } },
-  )
+  return answer(c, encodePage(page, formOf(stream, query, reading), cursor), {
+    headers: { 'Content-Type': PAGE, Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` },
+  })
 }
+
+const formOf = (stream: string, { payload }: ReadQuery, { scope }: Reading): PageForm => ({
+  stream,
+  scope,
+  payload: payload ?? 'text',
+})
 
 /** A path on this host, so that it holds behind any proxy. */
 function nextUrl(url: string, cursor: string): string {
@@ -152,50 +153,21 @@ function nextUrl(url: string, cursor: string): string {
   return next.pathname + next.search
 }
 
-function encodeGap({ gap }: Page): string {
-  return JSON.stringify({ from_seq: gap?.fromSeq, to_seq: gap?.toSeq, reason: 'removed' })
-}
-
-/** The messages of a page, each with the cursor right after it. */
-function encodeMessages(
-  stream: string,
-  { messages, position, snapshotSeq }: Page,
-  scope: CursorScope,
-  form: PayloadForm = 'text',
-): string[] {
-  const [first] = messages
-  if (!first) return []
-  const base = {
-    seq: first.seq,
-    ...(position.created === undefined ? {} : { created: position.created }),
-    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
-  }
-  const cursors = scope.run(base).seal(messages)
-  const encode = createMessageEncoder(stream, form)
-  return messages.map((message, index) => encode(message, `"cursor":"${cursors[index]}"`))
-}
-
 async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
   const pages = await openPages(readPages(c, stream, query, reading), query.limit ?? Number.POSITIVE_INFINITY)
-  const encoder = new TextEncoder()
-  const encode = ({ page, isLast }: ReadOnce): Uint8Array => {
-    c.var.dependencies.metrics.deliveries.lines.add(page.messages.length)
-    const lines = encodeMessages(stream, page, reading.scope, query.payload)
-    if (page.gap) lines.unshift(`{"gap":${encodeGap(page)}}`)
-    if (isLast)
-      lines.push(JSON.stringify({ cursor: reading.scope.seal(page.position), up_to_date: page.upToDate }))
-    return encoder.encode(`${lines.join('\n')}\n`)
-  }
+  const form = formOf(stream, query, reading)
+  const { metrics } = c.var.dependencies
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
-          const next = await pages.next()
-          controller.enqueue(encode(next))
-          if (next.isLast) controller.close()
+          const { page, isLast } = await pages.next()
+          metrics.deliveries.lines.add(page.messages.length)
+          for (const piece of encodeLines(page, form, isLast)) controller.enqueue(piece)
+          if (isLast) controller.close()
         } catch (failure) {
           const problem = toProblem(failure, c.var.requestId)
-          controller.enqueue(encoder.encode(`${JSON.stringify({ error: problem })}\n`))
+          controller.enqueue(new TextEncoder().encode(`${JSON.stringify({ error: problem })}\n`))
           controller.close()
         }
       },

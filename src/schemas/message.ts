@@ -99,7 +99,7 @@ export type EncodeMessage = (message: StoredMessage, rest: string) => string
 export function createMessageEncoder(stream: string, form: PayloadForm): EncodeMessage {
   const head = `{"stream":${JSON.stringify(stream)},"subject":`
   return ({ subject, seq, time, headers, payload }, rest) =>
-    `${head}${JSON.stringify(subject)},"seq":${seq},"time":${JSON.stringify(time)},"headers":${encodeHeaders(headers)},${encodePayload(payload, form)},${rest}}`
+    `${head}${JSON.stringify(subject)},"seq":${seq},"time":"${time}","headers":${encodeHeaders(headers)},${encodePayload(payload, form)},${rest}}`
 }
 
 function encodeHeaders(headers: MessageHeaders): string {

@@ -11,11 +11,11 @@ import { checkedName } from './names.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
-/** One time has one text, whichever way the message is read: UTC, no trailing zeros. */
-export const normalTime = (time: string): string => {
-  const nanos = toNanos(time)
-  return nanos === undefined ? time : fromNanos(nanos)
-}
+/**
+ * One time has one text, whichever way the message is read: UTC, no trailing zeros. What is no time is told as 1970's
+ * first moment, so that a text that is not of this form is never handed on.
+ */
+export const normalTime = (time: string): string => fromNanos(toNanos(time) ?? 0n)
 
 /** A message that a consumer delivered, and where it stands. Undefined: it is no delivery. */
 export function fromConsumer(
