@@ -16,7 +16,9 @@ export function toNanos(time: string): bigint | undefined {
 }
 
 const SECONDS_LENGTH = 'yyyy-mm-ddThh:mm:ss'.length
-let lastSeconds = { text: '', mark: 0 }
+const FRACTION_DIGITS = 9
+const ZERO = '0'.charCodeAt(0)
+let lastSeconds = { text: 'none yet', mark: 0 }
 
 /**
  * The lowest 32 bits of a time's nanoseconds: two messages that differ in their time hardly ever agree in these.
@@ -24,12 +26,21 @@ let lastSeconds = { text: '', mark: 0 }
  */
 export function markOf(time: string): number {
   if (!time.endsWith('Z')) return Number(BigInt.asUintN(32, toNanos(time) ?? 0n))
-  const text = time.slice(0, SECONDS_LENGTH)
-  if (text !== lastSeconds.text) {
+  if (!time.startsWith(lastSeconds.text)) {
+    const text = time.slice(0, SECONDS_LENGTH)
     lastSeconds = { text, mark: Math.imul((Date.parse(`${text}Z`) / MS_PER_SECOND) | 0, 1_000_000_000) }
   }
-  const fraction = time.slice(SECONDS_LENGTH + 1, -1)
-  return (lastSeconds.mark + Number(fraction.padEnd(9, '0'))) >>> 0
+  return (lastSeconds.mark + fractionOf(time)) >>> 0
+}
+
+/** Nanoseconds within the second of a time that ends with `Z`. */
+function fractionOf(time: string): number {
+  const end = time.length - 1
+  let nanos = 0
+  for (let at = SECONDS_LENGTH + 1; at <= SECONDS_LENGTH + FRACTION_DIGITS; at++) {
+    nanos = 10 * nanos + (at < end ? time.charCodeAt(at) - ZERO : 0)
+  }
+  return nanos
 }
 
 /** RFC 3339 UTC without trailing zeros in the fraction, as nats-server prints times. */

@@ -30,29 +30,32 @@ export interface Run {
  */
 export function createRun(key: Key, head: string, headSeq: number): Run {
   const cipher = createCipheriv(CIPHER, key.blockSecret, null).setAutoPadding(false)
-  const binding = bindingOf(head)
+  const bound = bindingOf(head)
+  const binding = [bound.readUInt32BE(0), bound.readUInt32BE(4)] as const
   return {
     seal(messages) {
-      const blocks = Buffer.alloc(messages.length * BLOCK_BYTES)
+      const blocks = new DataView(new ArrayBuffer(messages.length * BLOCK_BYTES))
       let at = 0
       for (const { seq, time } of messages) {
         const offset = seq - headSeq
         if (offset < 0 || offset > MAX_OFFSET) return undefined
-        blocks.writeUInt32BE(offset, at)
-        blocks.writeUInt32BE(markOf(time), at + MARK_AT)
-        binding.copy(blocks, at + BINDING_AT)
+        blocks.setUint32(at, offset)
+        blocks.setUint32(at + MARK_AT, markOf(time))
+        blocks.setUint32(at + BINDING_AT, binding[0])
+        blocks.setUint32(at + BINDING_AT + 4, binding[1])
         at += BLOCK_BYTES
       }
-      return encodeBlocks(cipher.update(blocks))
+      return encodeBlocks(cipher.update(new Uint8Array(blocks.buffer)))
     },
   }
 }
 
-function encodeBlocks(blocks: Buffer): string[] {
+/** Bytes are copied one by one: for as few as these a call of a buffer costs more. */
+function encodeBlocks(blocks: Uint8Array): string[] {
   const count = blocks.length / BLOCK_BYTES
   const spread = Buffer.alloc(count * STRIDE_BYTES)
-  for (let index = 0; index < count; index++) {
-    blocks.copy(spread, index * STRIDE_BYTES, index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)
+  for (let at = 0; at < blocks.length; at++) {
+    spread[at + Math.floor(at / BLOCK_BYTES) * (STRIDE_BYTES - BLOCK_BYTES)] = blocks[at] ?? 0
   }
   const text = spread.toString('base64url')
   return Array.from({ length: count }, (_, index) =>
