@@ -1,7 +1,7 @@
 /** Owns a message as a batched Direct Get gives it. Source: NATS ADR-31, JetStream Direct Get. */
 import type { Msg } from 'nats.ws'
 import type { MessageHeaders, StoredMessage } from '../../jetstream.ts'
-import { type HeaderBlock, lastOf, withoutLast } from './headers.ts'
+import { type HeaderBlock, lastOf, parseHeaderBlock, toRecord, withoutLast } from './headers.ts'
 import { normalTime } from './messages.ts'
 
 /** What Direct Get appends to a message's own headers. */
@@ -24,9 +24,11 @@ export interface DirectMessage {
 /** Takes the messages of one batch apart. */
 export type ReadDirectMessage = (received: Msg, block: HeaderBlock) => DirectMessage
 
-/** A whole header block with what Direct Get appends and nothing else, as nats-server writes it. */
-const PLAIN_BLOCK =
-  /NATS\/1\.0\r\nNats-Stream: [!-~]+\r\nNats-Subject: ([!-~]+)\r\nNats-Sequence: (\d{1,16})\r\nNats-Time-Stamp: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?Z)\r\nNats-Num-Pending: (\d{1,16})\r\n(?:Nats-Last-Sequence: \d+\r\n)?\r\n/y
+/** What Direct Get appends, with the empty line that ends the block: as nats-server writes it. */
+const APPENDED =
+  /\r\nNats-Stream: [!-~]+\r\nNats-Subject: ([!-~]+)\r\nNats-Sequence: (\d{1,16})\r\nNats-Time-Stamp: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?Z)\r\nNats-Num-Pending: (\d{1,16})\r\n(?:Nats-Last-Sequence: \d+\r\n)?\r\n/y
+const APPENDED_FROM = '\r\nNats-Stream: '
+const VERSION_LENGTH = 'NATS/1.0'.length
 
 /**
  * A reader for the messages of one batch. Their payloads are views of the received frames, which hold their neighbours
@@ -36,13 +38,32 @@ export function createDirectReader(): ReadDirectMessage {
   const textOf = createFrameReader()
   return (received, block) => {
     const { buffer, byteOffset, byteLength } = block.bytes
-    const text = textOf(buffer)
-    PLAIN_BLOCK.lastIndex = byteOffset
-    const [, subject = '', seq, time = '', numPending] = PLAIN_BLOCK.exec(text) ?? []
-    if (PLAIN_BLOCK.lastIndex !== byteOffset + byteLength) return readAnyBlock(received, block)
-    const message = { subject, seq: Number(seq), time, headers: NO_HEADERS, payload: received.data }
+    const found = findAppended(textOf(buffer), byteOffset + VERSION_LENGTH, byteOffset + byteLength)
+    if (!found) return readAnyBlock(received, block)
+    const [, subject = '', seq, time = '', numPending] = found
+    const headers = readOwnHeaders(block.bytes, found.index - byteOffset)
+    const message = { subject, seq: Number(seq), time, headers, payload: received.data }
     return { message, numPending: Number(numPending) }
   }
+}
+
+/** What was appended to a block that has its first header at `from`: behind a publisher's own, named the same or not. */
+function findAppended(text: string, from: number, end: number): RegExpExecArray | undefined {
+  const plain = matchUpTo(end, text, from)
+  if (plain) return plain
+  const at = text.lastIndexOf(APPENDED_FROM, end)
+  return at > from ? matchUpTo(end, text, at) : undefined
+}
+
+function matchUpTo(end: number, text: string, from: number): RegExpExecArray | undefined {
+  APPENDED.lastIndex = from
+  const found = APPENDED.exec(text)
+  return found && APPENDED.lastIndex === end ? found : undefined
+}
+
+function readOwnHeaders(block: Uint8Array, length: number): MessageHeaders {
+  if (length === VERSION_LENGTH) return NO_HEADERS
+  return toRecord(parseHeaderBlock(block.subarray(0, length)).values)
 }
 
 /** Frames as text, a character for each byte; each is made text once, since it holds many messages. */
