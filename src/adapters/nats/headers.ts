@@ -47,10 +47,28 @@ function append(encoded: MsgHdrs, name: string, value: string): void {
  * everything around it unreadable.
  */
 export function parseHeaderBlock(block: Uint8Array): HeaderBlock {
-  const [first = '', ...lines] = TEXT.decode(block).split('\r\n')
-  const [, status = '0', description = ''] = /^NATS\/1\.0\s+(\d{3})\s*(.*)$/.exec(first) ?? []
+  const text = TEXT.decode(block)
+  const firstEnd = endOfLine(text, 0)
+  const first = text.slice(0, firstEnd)
+  const [, status = '0', description = ''] =
+    first === VERSION ? [] : (/^NATS\/1\.0\s+(\d{3})\s*(.*)$/.exec(first) ?? [])
+  return { status: Number(status), description, values: parseLines(text, firstEnd), bytes: block }
+}
+
+const LINE_END = '\r\n'
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf(LINE_END, from)
+  return end === -1 ? text.length : end
+}
+
+/** The headers of the lines behind the one that ends at `from`. */
+function parseLines(text: string, from: number): Map<string, string[]> {
   const values = new Map<string, string[]>()
-  for (const line of lines) {
+  for (let end = from; end < text.length; ) {
+    const start = end + LINE_END.length
+    end = endOfLine(text, start)
+    const line = text.slice(start, end)
     const colon = line.indexOf(':')
     if (colon < 1) continue
     const name = line.slice(0, colon)
@@ -59,7 +77,7 @@ export function parseHeaderBlock(block: Uint8Array): HeaderBlock {
     if (known) known.push(value)
     else values.set(name, [value])
   }
-  return { status: Number(status), description, values, bytes: block }
+  return values
 }
 
 const CARRIAGE_RETURN = 13
