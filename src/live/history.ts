@@ -69,15 +69,19 @@ interface Reading {
 async function readFrom(reading: Reading, start: Position): Promise<Page> {
   if (start.snapshotSeq !== undefined) return readSnapshot(reading, start, start.snapshotSeq)
   const gap = holeBefore(start.seq + 1, reading.info.state.first_seq, reading.info.state.last_seq)
-  if (!gap) return readOn(reading, start)
-  return { ...(await readOn(reading, behind(reading, gap))), gap }
+  return gap ? readBehind(reading, gap) : readOn(reading, start)
 }
 
-/** The position behind a hole. Throws `cursor_expired` where the reader did not ask to skip it. */
-function behind({ request, info }: Reading, { fromSeq, toSeq }: Gap): Position {
-  const position = { seq: toSeq, created: info.created }
-  if (request.onGap === 'skip') return position
-  throw cursorExpired(request, position, fromSeq)
+/**
+ * Goes on behind a hole. To who begins without a position it is none: that reader has what there is.
+ * Throws `cursor_expired` where the reader did not ask to skip it.
+ */
+async function readBehind(reading: Reading, gap: Gap): Promise<Page> {
+  const { request, info } = reading
+  const behind = { seq: gap.toSeq, created: info.created }
+  if ('start' in request.from) return readOn(reading, behind)
+  if (request.onGap === 'error') throw cursorExpired(request, behind, gap.fromSeq)
+  return { ...(await readOn(reading, behind)), gap }
 }
 
 /** What was removed from `fromSeq` on; `behind`: right after it, where reading can go on. */
@@ -109,7 +113,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     const step = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
     const hole = await holeInStep(reading, nextSeq, step)
     if (hole && messages.length > 0) break
-    if (hole) return { ...(await readOn(reading, behind(reading, hole))), gap: hole }
+    if (hole) return readBehind(reading, hole)
     const fitting = countFitting(step.messages, bytesLeft, messages.length === 0)
     messages.push(...step.messages.slice(0, fitting))
     if (fitting < step.messages.length)

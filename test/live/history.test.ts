@@ -127,6 +127,27 @@ describe('readPage', () => {
     })
   })
 
+  it('what is left, without a gap, when the head of the stream is removed under a read from the beginning', async () => {
+    let keptFrom = 0
+    const jetstream: JetStream = {
+      ...session.jetstream,
+      async getBatch(...request) {
+        await session.jetstream.purgeStream(stream, { seq: keptFrom })
+        return session.jetstream.getBatch(...request)
+      },
+    }
+    for (const onGap of ['error', 'skip'] as const) {
+      keptFrom += 4
+      const page = await readPage(jetstream, {
+        ...base(),
+        onGap,
+        limit: 100,
+        from: { start: { at: 'beginning' } },
+      })
+      expect([seqs(page)[0], seqs(page).at(-1), page.gap]).toEqual([keptFrom, PUBLISHED, undefined])
+    }
+  })
+
   describe('a batch that does not go on', () => {
     const answering = (change: (batch: Batch) => Batch): JetStream => ({
       ...session.jetstream,
