@@ -81,7 +81,9 @@ async function readBehind(reading: Reading, gap: Gap): Promise<Page> {
   const behind = { seq: gap.toSeq, created: info.created }
   if ('start' in request.from) return readOn(reading, behind)
   if (request.onGap === 'error') throw cursorExpired(request, behind, gap.fromSeq)
-  return { ...(await readOn(reading, behind)), gap }
+  const page = await readOn(reading, behind)
+  // It may have grown meanwhile: then the next hole begins right where this one ends.
+  return { ...page, gap: { fromSeq: gap.fromSeq, toSeq: page.gap?.toSeq ?? gap.toSeq } }
 }
 
 /** What was removed from `fromSeq` on; `behind`: right after it, where reading can go on. */

@@ -119,6 +119,22 @@ describe('readPage', () => {
       await expect(read(position, { eager: true })).rejects.toMatchObject({ code: 'cursor_expired' })
     })
 
+    it('one gap when the hole grows while it is read', async () => {
+      const position = await third()
+      await session.jetstream.purgeStream(stream, { seq: 6 })
+      const { jetstream } = leaderAfterBatch(async () => undefined)
+      const growing: JetStream = {
+        ...jetstream,
+        async streamInfo(...request) {
+          const info = await jetstream.streamInfo(...request)
+          await session.jetstream.purgeStream(stream, { seq: 8 })
+          return info
+        },
+      }
+      const page = await read(position, { eager: true, onGap: 'skip' }, growing)
+      expect([page.gap, seqs(page)]).toEqual([{ fromSeq: 4, toSeq: 7 }, [8, 9, 10]])
+    })
+
     it('read as ever when the stream has no Direct Get', async () => {
       const position = await third()
       const { config } = await session.jetstream.streamInfo(stream)
