@@ -13,10 +13,18 @@ export type ReadBatch = (request: BatchRequest) => Promise<Batch>
 const knowsDirectGet = async (jetstream: JetStream): Promise<boolean> =>
   (await jetstream.server()).apiLevel >= BATCHED_DIRECT_GET
 
-export async function chooseReadBatch(jetstream: JetStream, { config }: StreamInfo): Promise<ReadBatch> {
+/**
+ * `isIsolated`: what is removed while a batch is read is in it whole or not at all, since Direct Get keeps purges out;
+ * a consumer gives one message after another.
+ */
+export async function chooseReadBatch(
+  jetstream: JetStream,
+  { config }: StreamInfo,
+): Promise<{ readBatch: ReadBatch; isIsolated: boolean }> {
   const direct = config.allow_direct === true && (await knowsDirectGet(jetstream))
-  return (request) =>
+  const readBatch: ReadBatch = (request) =>
     direct ? jetstream.getBatch(config.name, request) : jetstream.getBatchByConsumer(config.name, request)
+  return { readBatch, isIsolated: direct }
 }
 
 /** What to read: the first messages from `fromSeq` on that match one of the filters; none: any message. */
@@ -64,11 +72,16 @@ interface Merged {
   readonly seenSeq?: number
 }
 
-/** Batches of several filters as one, up to where all of them are complete. */
-export function mergeBatches(batches: readonly Batch[], limit: number): Merged {
+/**
+ * Batches of several filters as one, up to where all of them are complete. Each was read at a moment of its own: of what
+ * was stored after `knownSeq`, the stream's end before that, one may have seen more than another.
+ */
+export function mergeBatches(batches: readonly Batch[], limit: number, knownSeq: number): Merged {
+  const isSurelyWhole = batches.length < 2 || batches.every(({ messages }) => lastSeqOf(messages) <= knownSeq)
   const complete = Math.min(
+    isSurelyWhole ? Number.POSITIVE_INFINITY : knownSeq,
     ...batches.map(({ messages, numPending }) =>
-      numPending > 0 ? (messages.at(-1)?.seq ?? 0) : Number.POSITIVE_INFINITY,
+      numPending > 0 ? lastSeqOf(messages) : Number.POSITIVE_INFINITY,
     ),
   )
   const ordered = inOrder(batches)
@@ -76,10 +89,11 @@ export function mergeBatches(batches: readonly Batch[], limit: number): Merged {
     batches.length === 1
       ? ordered.slice(0, limit)
       : ordered.filter(({ seq }) => seq <= complete).slice(0, limit)
-  if (messages.length === limit || messages.length < ordered.length)
-    return { messages, seenSeq: messages.at(-1)?.seq ?? 0 }
+  if (messages.length === limit) return { messages, seenSeq: lastSeqOf(messages) }
   return Number.isFinite(complete) ? { messages, seenSeq: complete } : { messages }
 }
+
+const lastSeqOf = (messages: readonly StoredMessage[]): number => messages.at(-1)?.seq ?? 0
 
 function inOrder(batches: readonly Batch[]): readonly StoredMessage[] {
   const [only, ...others] = batches

@@ -21,8 +21,16 @@ export async function readPage(jetstream: JetStream, request: PageRequest): Prom
   const filters = withoutCovered(request.filters)
   const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
-  const readBatch = await chooseReadBatch(jetstream, info)
-  const reading = { jetstream, readBatch, request, filters, info, ahead }
+  const { readBatch, isIsolated } = await chooseReadBatch(jetstream, info)
+  const reading = {
+    jetstream,
+    readBatch,
+    isWhole: isIsolated && filters.length < 2,
+    request,
+    filters,
+    info,
+    ahead,
+  }
   if ('start' in from) {
     return readFrom(reading, await findStart(jetstream, readBatch, info, from.start, filters))
   }
@@ -44,7 +52,9 @@ function askAhead(
   { stream, from, limit, maxBytes, eager }: PageRequest,
   filters: readonly string[],
 ): Ahead | undefined {
-  if (!eager || 'start' in from || from.position.snapshotSeq !== undefined) return undefined
+  // Of several filters it must be known before where the stream ends: `mergeBatches`.
+  if (!eager || filters.length > 1 || 'start' in from || from.position.snapshotSeq !== undefined)
+    return undefined
   const { position } = from
   const fromSeq = position.seq + 1
   const batches = tryBatches(jetstream, stream, { filters, fromSeq, limit, maxBytes })
@@ -58,6 +68,8 @@ function askAhead(
 interface Reading {
   readonly jetstream: JetStream
   readonly readBatch: ReadBatch
+  /** Whether a step is read at one moment: what was removed meanwhile it has whole or not at all. */
+  readonly isWhole: boolean
   readonly request: PageRequest
   /** None that another covers. */
   readonly filters: readonly string[]
@@ -123,7 +135,8 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     if (step.atEnd) return { messages, position: endOf(info, step, position), upToDate: true }
     bytesLeft -= payloadBytes(step.messages)
     position = positionAt(info, step)
-    if (request.oneBatch && messages.length > 0) break
+    // Behind the end that is known, the leader tells one message at a time: the next page learns of a new end.
+    if (messages.length > 0 && (request.oneBatch || position.seq > info.state.last_seq)) break
   }
   return { messages, position, upToDate: false }
 }
@@ -172,7 +185,8 @@ function endOf({ created, state }: StreamInfo, step: Step, before: Position): Po
 
 /** Throws `jetstream_unavailable` rather than read the same again. */
 async function readStep(reading: Reading, nextSeq: number, limit: number, maxBytes: number): Promise<Step> {
-  const merged = mergeBatches(await batchesOf(reading, { fromSeq: nextSeq, limit, maxBytes }), limit)
+  const batches = await batchesOf(reading, { fromSeq: nextSeq, limit, maxBytes })
+  const merged = mergeBatches(batches, limit, reading.info.state.last_seq)
   const step =
     merged.seenSeq === undefined
       ? await confirmEnd(reading, nextSeq, merged.messages, limit)
@@ -199,21 +213,35 @@ async function confirmEnd(
   limit: number,
 ): Promise<Step> {
   const from = (messages.at(-1)?.seq ?? nextSeq - 1) + 1
-  const wanted = filters.length > 0 ? filters : ['>']
-  const found = await Promise.all(
-    wanted.map((filter) => jetstream.getMessage(request.stream, { seq: from, nextBySubject: filter })),
-  )
-  const [next] = found.filter((message) => message !== undefined).sort((a, b) => a.seq - b.seq)
+  const ask = () => nextMatching(jetstream, request.stream, filters, from)
+  const found = await ask()
+  // Each filter was asked at a moment of its own: what another one has before that message it has by now.
+  const next = found && filters.length > 1 ? await ask() : found
   if (!next) return { messages, seenSeq: Math.max(from - 1, info.state.last_seq), atEnd: true }
   if (messages.length < limit) return { messages: [...messages, next], seenSeq: next.seq, atEnd: false }
   return { messages, seenSeq: from - 1, atEnd: false }
+}
+
+/** The first message from `from` on that matches, as the leader has it. */
+async function nextMatching(
+  jetstream: JetStream,
+  stream: string,
+  filters: readonly string[],
+  from: number,
+): Promise<StoredMessage | undefined> {
+  const wanted = filters.length > 0 ? filters : ['>']
+  const found = await Promise.all(
+    wanted.map((filter) => jetstream.getMessage(stream, { seq: from, nextBySubject: filter })),
+  )
+  return found.filter((message) => message !== undefined).sort((a, b) => a.seq - b.seq)[0]
 }
 
 /**
  * What was removed from in front of a step before it was read. Without a filter a run without a break shows that
  * nothing was; else the stream is asked where it begins now.
  */
-async function holeInStep({ jetstream, request, filters, info }: Reading, nextSeq: number, step: Step) {
+async function holeInStep(reading: Reading, nextSeq: number, step: Step) {
+  const { jetstream, request, filters, info, isWhole } = reading
   const [first] = step.messages
   const unbroken = step.seenSeq - nextSeq + 1 === step.messages.length
   if (filters.length === 0 && unbroken) return undefined
@@ -221,7 +249,7 @@ async function holeInStep({ jetstream, request, filters, info }: Reading, nextSe
   const now = await jetstream.streamInfo(request.stream)
   if (now.created !== info.created)
     throw new BridgeError('stream_not_found', 'The stream was made again while it was read.')
-  if (first && first.seq < now.state.first_seq) return undefined
+  if (isWhole && first && first.seq < now.state.first_seq) return undefined
   return holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
 }
 

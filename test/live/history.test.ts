@@ -4,6 +4,7 @@ import type { Session } from '../../src/context.ts'
 import { createSessions, type Sessions } from '../../src/hosts/sessions.ts'
 import type { Batch, JetStream } from '../../src/jetstream.ts'
 import { readPage } from '../../src/live/history.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import type { PageRequest, Position } from '../../src/reading.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
@@ -28,7 +29,7 @@ describe('readPage', () => {
   beforeAll(async () => {
     nats = await startNats()
     const settings = { AUTH: 'none', NATS_URL: nats.wsUrl, TOKEN_KEYS: newTokenKey() }
-    sessions = createSessions(readSettings(settings))
+    sessions = createSessions(readSettings(settings), createMetrics({}))
     session = sessions.open({ credential: { kind: 'own' }, tenant: 'own' })
   })
   beforeEach(async () => {
