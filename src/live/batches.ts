@@ -13,18 +13,10 @@ export type ReadBatch = (request: BatchRequest) => Promise<Batch>
 const knowsDirectGet = async (jetstream: JetStream): Promise<boolean> =>
   (await jetstream.server()).apiLevel >= BATCHED_DIRECT_GET
 
-/**
- * `isIsolated`: what is removed while a batch is read is in it whole or not at all, since Direct Get keeps purges out;
- * a consumer gives one message after another.
- */
-export async function chooseReadBatch(
-  jetstream: JetStream,
-  { config }: StreamInfo,
-): Promise<{ readBatch: ReadBatch; isIsolated: boolean }> {
+export async function chooseReadBatch(jetstream: JetStream, { config }: StreamInfo): Promise<ReadBatch> {
   const direct = config.allow_direct === true && (await knowsDirectGet(jetstream))
-  const readBatch: ReadBatch = (request) =>
+  return (request) =>
     direct ? jetstream.getBatch(config.name, request) : jetstream.getBatchByConsumer(config.name, request)
-  return { readBatch, isIsolated: direct }
 }
 
 /** What to read: the first messages from `fromSeq` on that match one of the filters; none: any message. */

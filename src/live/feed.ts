@@ -10,7 +10,7 @@ import { SubjectTree } from './subject-tree.ts'
 /** A feed nobody reads is kept this long, for readers that come back. */
 const LINGER_MS = 5_000
 /** Where most readers cannot keep up, they all wait this long for each other before the slow ones are left behind. */
-const LONGEST_HOLD_MS = 250
+const LONGEST_HOLD_MS = 100
 const HOLD_STEP_MS = 5
 /** Where messages come close behind each other they are handed out together: each write to a reader costs about this. */
 const WRITE_COST_MS = 0.01
@@ -250,11 +250,18 @@ class StreamFeed implements Feed {
   async #hold(): Promise<void> {
     await this.#asking
     const until = Date.now() + LONGEST_HOLD_MS
-    while (!this.#ended && Date.now() < until && this.#isHeld())
+    while (this.#isHeld()) {
+      if (Date.now() > until) return this.#leaveBehind()
       await new Promise((resolve) => setTimeout(resolve, HOLD_STEP_MS))
+    }
+  }
+
+  #leaveBehind(): void {
+    for (const seat of [...this.#seats()]) if (seat.isBehind) seat.leaveBehind()
   }
 
   #isHeld(): boolean {
+    if (this.#ended) return false
     let [seats, behind] = [0, 0]
     for (const seat of this.#seats()) {
       seats += 1

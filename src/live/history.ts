@@ -21,16 +21,8 @@ export async function readPage(jetstream: JetStream, request: PageRequest): Prom
   const filters = withoutCovered(request.filters)
   const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
-  const { readBatch, isIsolated } = await chooseReadBatch(jetstream, info)
-  const reading = {
-    jetstream,
-    readBatch,
-    isWhole: isIsolated && filters.length < 2,
-    request,
-    filters,
-    info,
-    ahead,
-  }
+  const readBatch = await chooseReadBatch(jetstream, info)
+  const reading = { jetstream, readBatch, request, filters, info, ahead }
   if ('start' in from) {
     return readFrom(reading, await findStart(jetstream, readBatch, info, from.start, filters))
   }
@@ -68,8 +60,6 @@ function askAhead(
 interface Reading {
   readonly jetstream: JetStream
   readonly readBatch: ReadBatch
-  /** Whether a step is read at one moment: what was removed meanwhile it has whole or not at all. */
-  readonly isWhole: boolean
   readonly request: PageRequest
   /** None that another covers. */
   readonly filters: readonly string[]
@@ -124,10 +114,13 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
   let bytesLeft = request.maxBytes
   while (messages.length < request.limit && bytesLeft > 0) {
     const nextSeq = position.seq + 1
-    const step = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
-    const hole = await holeInStep(reading, nextSeq, step)
-    if (hole && messages.length > 0) break
-    if (hole) return readBehind(reading, hole)
+    const read = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
+    const hole = await holeInStep(reading, nextSeq, read)
+    const step = hole ? beforeHole(read, nextSeq) : read
+    if (hole && step.messages.length === 0) {
+      if (messages.length > 0) break
+      return readBehind(reading, hole)
+    }
     const fitting = countFitting(step.messages, bytesLeft, messages.length === 0)
     messages.push(...step.messages.slice(0, fitting))
     if (fitting < step.messages.length)
@@ -136,7 +129,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     bytesLeft -= payloadBytes(step.messages)
     position = positionAt(info, step)
     // Behind the end that is known, the leader tells one message at a time: the next page learns of a new end.
-    if (messages.length > 0 && (request.oneBatch || position.seq > info.state.last_seq)) break
+    if (messages.length > 0 && (hole || request.oneBatch || position.seq > info.state.last_seq)) break
   }
   return { messages, position, upToDate: false }
 }
@@ -237,20 +230,30 @@ async function nextMatching(
 }
 
 /**
- * What was removed from in front of a step before it was read. Without a filter a run without a break shows that
- * nothing was; else the stream is asked where it begins now.
+ * What may have been removed before it was read, in front of a step or in its middle: a batch is not read at one moment,
+ * and limits remove while it is. Without a filter a run without a break shows that nothing was; else the stream is asked
+ * where it begins now.
  */
-async function holeInStep(reading: Reading, nextSeq: number, step: Step) {
-  const { jetstream, request, filters, info, isWhole } = reading
-  const [first] = step.messages
+async function holeInStep(
+  { jetstream, request, filters, info }: Reading,
+  nextSeq: number,
+  step: Step,
+): Promise<Gap | undefined> {
   const unbroken = step.seenSeq - nextSeq + 1 === step.messages.length
   if (filters.length === 0 && unbroken) return undefined
   if (nextSeq > info.state.last_seq && step.messages.length === 0) return undefined
   const now = await jetstream.streamInfo(request.stream)
   if (now.created !== info.created)
     throw new BridgeError('stream_not_found', 'The stream was made again while it was read.')
-  if (isWhole && first && first.seq < now.state.first_seq) return undefined
-  return holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
+  const hole = holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
+  return hole && beforeHole(step, nextSeq).seenSeq < hole.toSeq ? hole : undefined
+}
+
+/** The messages of a step that follow each other without a break from `nextSeq` on: nothing was removed among them. */
+function beforeHole({ messages }: Step, nextSeq: number): Step {
+  const broken = messages.findIndex(({ seq }, index) => seq !== nextSeq + index)
+  const sure = broken === -1 ? messages : messages.slice(0, broken)
+  return { messages: sure, seenSeq: nextSeq + sure.length - 1, atEnd: false }
 }
 
 /** The last message of each subject, as the stream was at `snapshotSeq`; what came later follows as usual. */

@@ -117,13 +117,16 @@ export class SeatBuffer implements Seat {
       receive(item)
       return
     }
-    if (item.kind === 'chunk' && !this.#hold(item)) {
-      this.#drop()
-      this.#ended = true
-      this.#items = [{ kind: 'left' }]
-      return
-    }
-    this.#items.push(item)
+    if (item.kind === 'chunk' && !this.#hold(item)) this.leaveBehind()
+    else this.#items.push(item)
+  }
+
+  /** The reader is too slow: what waits for it is dropped, and history has it. */
+  leaveBehind(): void {
+    if (this.#ended) return
+    this.#drop()
+    this.#ended = true
+    this.#items = [{ kind: 'left' }]
   }
 
   take(maxBytes: number): LiveItem[] {

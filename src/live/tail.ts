@@ -172,7 +172,8 @@ export class Tail {
     if (this.#ended) return undefined
     this.#count('readersCatchingUp')
     this.#history = this.#toLiveEnd(failure)
-    return this.#controller && this.pull(this.#controller)
+    // In the middle of reading on, that goes on with it by itself.
+    return this.#reading || !this.#controller ? undefined : this.pull(this.#controller)
   }
 
   async *#begin(first: Page): AsyncGenerator<string, Seat, undefined> {

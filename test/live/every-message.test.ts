@@ -15,7 +15,12 @@ const PATH = process.env.SLUICE_PROPERTY_PATH
 const MOST_MS_A_RUN = 60_000
 
 /** Short, so that an outage and its end are noticed soon. */
-const SETTINGS = { REQUEST_TIMEOUT_MS: '1000', CONNECT_TIMEOUT_MS: '1000', HEARTBEAT_MS: '300' }
+const SETTINGS = {
+  REQUEST_TIMEOUT_MS: '1000',
+  CONNECT_TIMEOUT_MS: '1000',
+  HEARTBEAT_MS: '300',
+  READER_BUFFER_BYTES: '65536',
+}
 
 describe.each(HOSTS)('every message or a gap, on %s', (hostName) => {
   let nats: TestNats
