@@ -272,19 +272,20 @@ export class Tail {
   }
 }
 
-/** The page without what comes after `lastSeq`. */
+/** The page without what comes after `lastSeq`: that waits at the seat, also where it has been removed by now. */
 function upTo(lastSeq: number, page: Page): Page {
+  if (page.position.seq <= lastSeq) return page
+  const { gap, upToDate } = page
   const messages = page.messages.filter(({ seq }) => seq <= lastSeq)
-  if (messages.length === page.messages.length) return page
   const last = messages.at(-1)
   const { created } = page.position
-  const seq = Math.max(lastSeq, page.gap?.toSeq ?? 0)
   const position = {
-    seq,
+    seq: lastSeq,
     ...(created === undefined ? {} : { created }),
-    ...(last?.seq === seq ? { time: last.time } : {}),
+    ...(last?.seq === lastSeq ? { time: last.time } : {}),
   }
-  return { ...page, messages, position }
+  const told = gap && gap.fromSeq <= lastSeq ? { gap: { ...gap, toSeq: Math.min(gap.toSeq, lastSeq) } } : {}
+  return { messages, position, upToDate, ...told }
 }
 
 /** One write costs less than many. */
