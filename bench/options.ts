@@ -3,17 +3,36 @@ import { parseArgs } from 'node:util'
 import type { HostName } from '../scripts/host.ts'
 
 /** The groups of figures, as `--only` names them. */
-export const GROUPS = ['publish', 'pages', 'ndjson', 'pull'] as const
+export const GROUPS = [
+  'fanout',
+  'latency',
+  'memory',
+  'filters',
+  'publish',
+  'ndjson',
+  'pages',
+  'pull',
+  'resume',
+  'slow-reader',
+] as const
 export type Group = (typeof GROUPS)[number]
 
 const HOSTS: readonly HostName[] = ['node', 'workerd']
 
-/** How long things take. `storedMessages`: what the stream holds that is read. */
+/**
+ * How long things take. `liveMs`: of a span with live readers. `storedMessages`: what the stream holds that is read;
+ * `resumed`: what the streams hold in which readers resume. `slowMs`: how long there is a slow reader.
+ */
 export type Pace = {
   rounds: number
   warmUpMs: number
   measureMs: number
+  liveMs: number
+  idleReaders: number
+  filteredReaders: number
   storedMessages: number
+  resumed: readonly number[]
+  slowMs: number
 }
 
 export type BenchOptions = {
@@ -24,14 +43,34 @@ export type BenchOptions = {
   profile: boolean
 }
 
-const FULL: Pace = { rounds: 5, warmUpMs: 1_500, measureMs: 1_500, storedMessages: 200_000 }
-const QUICK: Pace = { rounds: 2, warmUpMs: 300, measureMs: 400, storedMessages: 20_000 }
+const FULL: Pace = {
+  rounds: 5,
+  warmUpMs: 1_500,
+  measureMs: 1_500,
+  liveMs: 4_000,
+  idleReaders: 5_000,
+  filteredReaders: 10_000,
+  storedMessages: 1_000_000,
+  resumed: [10_000, 1_000_000, 5_000_000],
+  slowMs: 60_000,
+}
+const QUICK: Pace = {
+  rounds: 2,
+  warmUpMs: 300,
+  measureMs: 400,
+  liveMs: 1_500,
+  idleReaders: 1_000,
+  filteredReaders: 2_000,
+  storedMessages: 50_000,
+  resumed: [10_000, 100_000],
+  slowMs: 8_000,
+}
 const MAX_ROUNDS = 100
 
-export const USAGE = `usage: npm run bench -- [--quick] [--rounds N] [--only ${GROUPS.join('|')}] [--host ${HOSTS.join('|')}] [--profile]
+export const USAGE = `usage: npm run bench -- [--quick] [--rounds N] [--only NAME] [--host ${HOSTS.join('|')}] [--profile]
   --quick     short measurements and two rounds: a look, no result to publish
   --rounds    measurements of each contender, 1 to ${MAX_ROUNDS}, default ${FULL.rounds}
-  --only      these figures alone; may be repeated
+  --only      these figures alone; may be repeated: ${GROUPS.join(', ')}
   --host      this host alone
   --profile   runs Sluice on Node alone, under a profiler, and tells where its time goes`
 

@@ -2,9 +2,14 @@
 import { join, relative } from 'node:path'
 import { ROOT } from '../scripts/paths.ts'
 import { type Figure, measureFigure, type Result } from './figure.ts'
+import { fanOutFigures, latencyFigures } from './figures/fan-out.ts'
+import { filtersFigures } from './figures/filters.ts'
+import { memoryFigures } from './figures/memory.ts'
 import { publishFigures } from './figures/publish.ts'
 import { pullFigures } from './figures/pull.ts'
 import { linesFigures, pagesFigures } from './figures/read.ts'
+import { resumeFigures } from './figures/resume.ts'
+import { slowReaderFigures } from './figures/slow-reader.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { type BenchOptions, BenchRefused, type Group, type Pace, readOptions, USAGE } from './options.ts'
 import { clearProfiles, summarizeProfile } from './profile.ts'
@@ -12,10 +17,16 @@ import { formatTable, writeReport } from './report.ts'
 import { type Endings, FOLDER, type Stage, setStage } from './stage.ts'
 
 const FIGURES: Record<Group, (stage: Stage, pace: Pace) => Promise<Figure[]>> = {
+  fanout: fanOutFigures,
+  latency: latencyFigures,
+  memory: memoryFigures,
+  filters: filtersFigures,
   publish: publishFigures,
-  pages: pagesFigures,
   ndjson: linesFigures,
+  pages: pagesFigures,
   pull: pullFigures,
+  resume: resumeFigures,
+  'slow-reader': slowReaderFigures,
 }
 
 const say = (text: string): void => console.error(text)

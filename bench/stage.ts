@@ -11,39 +11,75 @@ import { freePorts } from '../scripts/ports.ts'
 import { startWorkerd } from '../scripts/workerd.ts'
 import { type Load, startLoad } from './load/process.ts'
 import type { BenchOptions } from './options.ts'
+import { type Nchan, startNchan } from './peers/nchan.ts'
+import { startWebdis, type Webdis } from './peers/webdis.ts'
 import { profilerEnv } from './profile.ts'
 
 /** Results, logs and profiles; git ignores it. */
 export const FOLDER = join(CACHE, 'bench')
 
+/** Peers are started when they are first asked for, and throw each time where they cannot be had. */
+export type Peers = { nchan: () => Promise<Nchan>; webdis: () => Promise<Webdis> }
+
 /** What is started, ready to be measured. */
 export type Stage = {
   natsVersion: string
   natsUrl: string
+  /** Where the nats-server tells of itself. */
+  monitorUrl: string
   hosts: readonly { name: HostName; url: string; pid: number }[]
   /** Clients: native ones, those of HTTP, and the server that replays recordings. */
   native: Load
   http: Load
   replay: Load
+  peers: Peers
+  /** For what needs a process of its own: the caller stops it, and the end of the bench does so at the latest. */
+  startFresh: (name: HostName, env?: Record<string, string>) => Promise<SluiceServer>
+  startFreshNchan: () => Promise<Nchan>
 }
 
 /** A profile is written when the process ends, and takes its time. */
 const PROFILE_GRACE_MS = 20_000
 
-const startHost = async (name: HostName, natsUrl: string, profile: boolean): Promise<SluiceServer> => {
+const startHost = async (
+  name: HostName,
+  natsUrl: string,
+  more: Record<string, string>,
+): Promise<SluiceServer> => {
   const log = join(FOLDER, `${name}.log`)
-  rmSync(log, { force: true })
   const env = {
     AUTH: 'none',
     NATS_URL: natsUrl,
     TOKEN_KEYS: `bench:${randomBytes(32).toString('base64url')}`,
-    ...(profile ? profilerEnv(FOLDER) : {}),
+    ...more,
   }
   return await (name === 'node' ? startNode : startWorkerd)({ port: 0, env, log })
 }
 
 /** What undoes things, the newest first; whatever is under way ends, too. */
 export type Endings = (() => Promise<void> | void)[]
+
+const once = <Made>(make: () => Promise<Made>): (() => Promise<Made>) => {
+  let made: Promise<Made> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}
+
+/** Starts peers in folders of their own below `folder`. */
+const createPeers = (folder: string, endings: Endings) => {
+  let count = 0
+  const kept = async <Peer extends { stop: () => Promise<void> }>(
+    start: (folder: string, say: (text: string) => void) => Promise<Peer>,
+  ): Promise<Peer> => {
+    const peer = await start(join(folder, `peer-${count++}`), console.error)
+    endings.push(() => peer.stop())
+    return peer
+  }
+  const startFreshNchan = () => kept(startNchan)
+  return { peers: { nchan: once(startFreshNchan), webdis: once(() => kept(startWebdis)) }, startFreshNchan }
+}
 
 /** Starts everything, and leaves in `endings` how each part ends. Throws with the log of what does not come up. */
 export const setStage = async (
@@ -54,10 +90,10 @@ export const setStage = async (
   const { path: program, version: natsVersion } = await getNatsServer('current', console.error)
   const folder = mkdtempSync(join(FOLDER, 'store-'))
   endings.push(() => rmSync(folder, { recursive: true, force: true }))
-  const [client = 0, websocket = 0] = await freePorts(2)
+  const [client = 0, websocket = 0, monitor = 0] = await freePorts(3)
   const nats = await runNatsServer({
     program,
-    ports: { client, websocket },
+    ports: { client, websocket, monitor },
     logPath: join(folder, 'nats.log'),
     ...natsFiles(folder),
   })
@@ -66,7 +102,8 @@ export const setStage = async (
 
   const started: Stage['hosts'][number][] = []
   for (const name of hosts) {
-    const server = await startHost(name, natsUrl, profile)
+    rmSync(join(FOLDER, `${name}.log`), { force: true })
+    const server = await startHost(name, natsUrl, profile ? profilerEnv(FOLDER) : {})
     endings.push(() => server.stop(profile ? PROFILE_GRACE_MS : undefined))
     started.push({ name, url: server.url, pid: server.pid })
   }
@@ -75,5 +112,19 @@ export const setStage = async (
     endings.push(() => one.stop())
     return one
   }
-  return { natsVersion, natsUrl, hosts: started, native: load(), http: load(), replay: load() }
+  return {
+    natsVersion,
+    natsUrl,
+    monitorUrl: `http://127.0.0.1:${monitor}`,
+    hosts: started,
+    native: load(),
+    http: load(),
+    replay: load(),
+    ...createPeers(folder, endings),
+    async startFresh(name, env = {}) {
+      const server = await startHost(name, natsUrl, env)
+      endings.push(() => server.stop())
+      return server
+    },
+  }
 }

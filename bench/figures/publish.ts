@@ -1,5 +1,7 @@
 /** Owns the figures of publishing: acked, one message a request. */
-import { type Contender, type Figure, type Measurement, perSecond } from '../figure.ts'
+
+import type { HostName } from '../../scripts/host.ts'
+import { type Contender, type Figure, type Floor, type Measurement, perSecond } from '../figure.ts'
 import { publishRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'
 import type { Pace } from '../options.ts'
@@ -9,6 +11,11 @@ const CLIENTS = [1, 32, 256]
 const PAYLOAD_BYTES = 256
 const STREAM = 'BENCH_PUBLISH'
 const SUBJECT = 'bench.publish'
+/** Of the native client; not where a single client waits for each answer. */
+const FLOORS: Record<HostName, Floor> = {
+  node: { of: 'ratio', least: 0.5 },
+  workerd: { of: 'ratio', least: 0.15 },
+}
 /** One client alone would leave most of the code uncompiled. */
 const WARM_UP_CLIENTS = 32
 /** At the start of each measurement, until all connections are at work. */
@@ -29,8 +36,10 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
   const contender = (
     name: string,
     publish: (clients: number, span: Span) => Promise<Measurement>,
+    floor?: Floor,
   ): Contender => ({
     name,
+    floors: floor && clients > 1 ? [floor] : [],
     warmUp: () => publish(Math.max(clients, WARM_UP_CLIENTS), warming),
     async measure() {
       await purge()
@@ -41,6 +50,11 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
     perSecond(await native.ask('publishNatively', { ...job, url: natsUrl, window, span }))
   const overHttp = async (url: string, clients: number, span: Span) =>
     perSecond(await http.ask('publish', { ...job, url, clients, span }))
+  const overWebdis = async (clients: number, span: Span) => {
+    const { url, pid } = await stage.peers.webdis()
+    const job = { url, key: SUBJECT, clients, bytes: PAYLOAD_BYTES, span: { ...span, watchedPid: pid } }
+    return perSecond(await http.ask('publishToWebdis', job))
+  }
 
   return {
     title: `publish, acked, ${PAYLOAD_BYTES} B, ${clients} ${clients === 1 ? 'client' : 'clients'}`,
@@ -48,8 +62,9 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
     contenders: [
       contender('native', natively),
       ...stage.hosts.map(({ name, url, pid }) =>
-        contender(name, (count, span) => overHttp(url, count, { ...span, watchedPid: pid })),
+        contender(name, (count, span) => overHttp(url, count, { ...span, watchedPid: pid }), FLOORS[name]),
       ),
+      contender('webdis XADD', overWebdis),
     ],
     async ceiling() {
       const [host] = stage.hosts

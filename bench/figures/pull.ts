@@ -4,11 +4,12 @@ import { ackRequest, findTokens, pullRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'
 import type { Pace } from '../options.ts'
 import type { Stage } from '../stage.ts'
-import { fillStream, PAYLOAD_BYTES, STORED as stream } from './stored.ts'
+import { fillStream, fillWebdis, PAYLOAD_BYTES, STORED as stream } from './stored.ts'
 
 const CLIENTS = [1, 8]
 const BATCH = 100
 const CONSUMER = 'bench'
+const FLOOR = { of: 'ratio', least: 0.5 }
 
 /** Gives `work` a consumer that has delivered nothing yet. */
 const withConsumer = async <Answer>(
@@ -34,6 +35,13 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
     perSecond(await native.ask('pullAndAckNatively', { ...job, url: natsUrl, confirmed, span }))
   const overHttp = async (url: string, span: Span, watchedPid?: number) =>
     perSecond(await http.ask('pullAndAck', { ...job, url, span: { ...span, watchedPid } }))
+  const overWebdis = async (span: Span) => {
+    const { url, pid } = await fillWebdis(stage, pace.storedMessages)
+    const group = { url, key: stream, group: CONSUMER }
+    await http.ask('makeWebdisGroup', group)
+    const job = { ...group, clients, batch: BATCH, span: { ...span, watchedPid: pid } }
+    return perSecond(await http.ask('pullAndAckWebdis', job))
+  }
   const contender = (name: string, work: (span: Span) => Promise<Measurement>): Contender => ({
     name,
     warmUp: () => withConsumer(stage, () => work(warming)),
@@ -47,7 +55,15 @@ const figureOf = (stage: Stage, pace: Pace, clients: number): Figure => {
       // The bridge answers `ok` when the server has answered, and so does this one.
       contender('native', (span) => natively(span, true)),
       contender('native, acks not confirmed', (span) => natively(span, false)),
-      ...stage.hosts.map(({ name, url, pid }) => contender(name, (span) => overHttp(url, span, pid))),
+      ...stage.hosts.map(({ name, url, pid }) => ({
+        ...contender(name, (span) => overHttp(url, span, pid)),
+        floors: [FLOOR],
+      })),
+      {
+        name: 'webdis XREADGROUP + XACK',
+        warmUp: () => overWebdis(warming),
+        measure: () => overWebdis(measured),
+      },
     ],
     ceiling: async () => await overHttp(await replayFirstHost(stage), measured),
   }

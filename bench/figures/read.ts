@@ -4,8 +4,10 @@ import { linesRequest, pageRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'
 import type { Pace } from '../options.ts'
 import type { Stage } from '../stage.ts'
-import { fillStream, PAYLOAD_BYTES, STORED as stream } from './stored.ts'
+import { fillStream, fillWebdis, PAYLOAD_BYTES, STORED as stream } from './stored.ts'
 
+const PAGES_FLOOR = { of: 'ratio', least: 0.25 }
+const LINES_FLOOR = { of: 'ratio', least: 0.5 }
 /** Messages of the NDJSON answer that the load client is tried with, and how often. */
 const REPLAYED = 10_000
 const REPLAYS = 20
@@ -22,6 +24,11 @@ export const pagesFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> 
     perSecond(await native.ask('readBatches', { url: natsUrl, stream, span }))
   const overHttp = async (url: string, span: Span, replayed = false) =>
     perSecond(await http.ask('readPages', { url, stream, span, replayed }))
+  const overWebdis = async (span: Span) => {
+    const { url, pid } = await fillWebdis(stage, pace.storedMessages)
+    const job = { url, key: stream, span: { ...span, watchedPid: pid } }
+    return perSecond(await http.ask('readWebdisPages', job))
+  }
 
   const contenders = [
     { name: 'native', warmUp: () => natively(warming), measure: () => natively(measured) },
@@ -29,7 +36,9 @@ export const pagesFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> 
       name,
       warmUp: () => overHttp(url, warming),
       measure: () => overHttp(url, { ...measured, watchedPid: pid }),
+      floors: [PAGES_FLOOR],
     })),
+    { name: 'webdis XRANGE', warmUp: () => overWebdis(warming), measure: () => overWebdis(measured) },
   ]
   const ceiling = async () => {
     const request = pageRequest(stream, 'start=beginning')
@@ -50,6 +59,10 @@ export const linesFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> 
   const lastOnes = (count: number) => ({ stream, fromSeq: messages - count + 1, messages: count })
   const overHttp = async (url: string, count: number, watchedPid?: number) =>
     perSecond(await http.ask('readLines', { url, ...lastOnes(count), watchedPid }))
+  const overWebdis = async (count: number) => {
+    const { url, pid: watchedPid } = await fillWebdis(stage, messages)
+    return perSecond(await http.ask('readWebdisStream', { url, key: stream, messages: count, watchedPid }))
+  }
 
   const contenders = [
     { name: 'native', warmUp: () => natively(few), measure: () => natively(messages) },
@@ -57,7 +70,9 @@ export const linesFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> 
       name,
       warmUp: () => overHttp(url, few),
       measure: () => overHttp(url, messages, pid),
+      floors: [LINES_FLOOR],
     })),
+    { name: 'webdis XRANGE', warmUp: () => overWebdis(few), measure: () => overWebdis(messages) },
   ]
   const ceiling = async () => {
     const request = linesRequest(stream, lastOnes(REPLAYED).fromSeq)

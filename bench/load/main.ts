@@ -1,7 +1,11 @@
 /** Owns the entry of a load process: it does one job after another, as they are asked for over IPC. */
+import * as fanOut from './fan-out.ts'
 import * as natively from './natively.ts'
 import * as overHttp from './over-http.ts'
+import * as overWebdis from './over-webdis.ts'
 import { record, replay } from './replay.ts'
+import { collectCursors, resume, resumeNatively } from './resume.ts'
+import { recordEvent, spray } from './spray.ts'
 
 const JOBS = {
   publish: overHttp.publish,
@@ -14,8 +18,23 @@ const JOBS = {
   pullAndAckNatively: natively.pullAndAckNatively,
   store: natively.store,
   askApi: natively.askApi,
+  openReaders: fanOut.openReaders,
+  deliver: fanOut.deliver,
+  slowLag: async () => fanOut.slowLag(),
+  closeReaders: async () => fanOut.closeReaders(),
+  collectCursors,
+  resume,
+  resumeNatively,
+  fillWebdis: overWebdis.fill,
+  publishToWebdis: overWebdis.publish,
+  readWebdisPages: overWebdis.readPages,
+  readWebdisStream: overWebdis.readStream,
+  makeWebdisGroup: overWebdis.makeGroup,
+  pullAndAckWebdis: overWebdis.pullAndAck,
   record,
   replay,
+  recordEvent,
+  spray,
 }
 
 /** What a load process can do, by name. */

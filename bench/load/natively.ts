@@ -12,7 +12,7 @@ const encode = (value: object): Uint8Array => UTF8.encode(JSON.stringify(value))
 let connection: NatsConnection | undefined
 
 /** Kept over all jobs of this process, as an application keeps it. */
-const client = async (url: string): Promise<NatsConnection> => {
+export const client = async (url: string): Promise<NatsConnection> => {
   connection ??= await connect({ servers: url, name: 'bench' })
   return connection
 }
@@ -149,27 +149,34 @@ export const pullAndAckNatively = async (job: NativePullJob): Promise<Rate> => {
 
 export type StoreJob = { url: string; subject: string; messages: number; bytes: number }
 
-const STORE_WINDOW = 512
+const STORE_CHUNK = 1_000
+const STORE_WINDOW = 3
 
-/** Fills a stream. */
+/** Fills a stream. The last message of each chunk is acked, and with it those before: a stream stores in order. */
 export const store = async (job: StoreJob): Promise<void> => {
   const nats = await client(job.url)
   const payload = UTF8.encode(makePayload(job.bytes))
   let left = job.messages
   await times(STORE_WINDOW, async () => {
     while (left > 0) {
-      left -= 1
+      const chunk = Math.min(STORE_CHUNK, left)
+      left -= chunk
+      for (let index = 1; index < chunk; index++) nats.publish(job.subject, payload)
       await nats.request(job.subject, payload, { timeout: REQUEST_TIMEOUT_MS })
     }
   })
 }
 
+/** What is read of the API's answers. */
+type ApiAnswer = { error?: { description: string }; state?: { messages: number; consumer_count: number } }
+
 /** Asks the JetStream API. Throws with what it complains of. */
-export const askApi = async (job: { url: string; path: string; body?: object }): Promise<void> => {
+export const askApi = async (job: { url: string; path: string; body?: object }): Promise<ApiAnswer> => {
   const nats = await client(job.url)
   const body = job.body && encode(job.body)
-  const reply = (await nats.request(`$JS.API.${job.path}`, body, { timeout: REQUEST_TIMEOUT_MS })).json<{
-    error?: { description: string }
-  }>()
+  const reply = (
+    await nats.request(`$JS.API.${job.path}`, body, { timeout: REQUEST_TIMEOUT_MS })
+  ).json<ApiAnswer>()
   if (reply.error) throw new Error(`${job.path}: ${reply.error.description}`)
+  return reply
 }

@@ -41,6 +41,12 @@ export const watchCpu = (pid: number = process.pid): (() => { cpuMs?: number }) 
 const percentile = (sorted: Float64Array, share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
 
+/** The middle and the worst of latencies. */
+export const percentiles = (latencies: readonly number[]): { p50Ms: number; p99Ms: number } => {
+  const sorted = Float64Array.from(latencies).sort()
+  return { p50Ms: percentile(sorted, 0.5), p99Ms: percentile(sorted, 0.99) }
+}
+
 /** Counts what is done between begin and end. */
 const createTally = (begin: number) => {
   const latencies: number[] = []
@@ -54,8 +60,7 @@ const createTally = (begin: number) => {
     rate: (end: number): Rate => {
       const ms = end - begin
       if (ms <= 0 || messages === 0) throw new Error('nothing was done in the span that counts')
-      const sorted = Float64Array.from(latencies).sort()
-      return { messages, ms, p50Ms: percentile(sorted, 0.5), p99Ms: percentile(sorted, 0.99) }
+      return { messages, ms, ...percentiles(latencies) }
     },
   }
 }

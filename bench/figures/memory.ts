@@ -1,0 +1,103 @@
+/** Owns the figure of idle readers: what each keeps of its host's memory. */
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { HostName } from '../../scripts/host.ts'
+import { freePort } from '../../scripts/ports.ts'
+import type { Contender, Figure, Floor, Measurement } from '../figure.ts'
+import type { Pace } from '../options.ts'
+import type { Stage } from '../stage.ts'
+import { nchanSource, prepareStream, type Source, sluiceSource } from './live.ts'
+
+/** Before the first look: what a host makes once is not a reader's. */
+const FIRST_READERS = 200
+const SETTLE_MS = 3_000
+const FLOORS: Record<HostName, Floor> = {
+  node: { of: 'value', most: 20 },
+  workerd: { of: 'value', most: 64 },
+}
+
+/** Resident memory of a process, KiB. */
+export const residentKiB = (pid: number): number =>
+  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+
+/** Has Node collect its garbage, by its inspector. */
+const collectGarbage = async (pid: number, port: number): Promise<void> => {
+  process.kill(pid, 'SIGUSR1')
+  await delay(500)
+  const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
+    webSocketDebuggerUrl: string
+  }[]
+  const socket = new WebSocket(targets[0]?.webSocketDebuggerUrl ?? '')
+  await new Promise<void>((resolve, reject) => {
+    socket.onerror = () => reject(new Error('the inspector cannot be reached'))
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' }))
+    socket.onmessage = () => resolve()
+  })
+  socket.close()
+}
+
+type Collect = (pid: number) => Promise<void>
+
+const measureReaders = async (
+  stage: Stage,
+  { pid, readers: where }: Source,
+  { readers, collect }: { readers: number; collect?: Collect | undefined },
+): Promise<Measurement> => {
+  const open = (count: number) => stage.http.ask('openReaders', { ...where, readers: count, lanes: 1 })
+  try {
+    await open(FIRST_READERS)
+    await stage.http.ask('closeReaders', undefined)
+    await delay(SETTLE_MS / 2)
+    const before = residentKiB(pid)
+    await open(readers)
+    await delay(SETTLE_MS)
+    const value = (residentKiB(pid) - before) / readers
+    if (!collect) return { value }
+    await collect(pid)
+    await delay(SETTLE_MS / 2)
+    return { value, facts: { 'KiB after a forced collection': (residentKiB(pid) - before) / readers } }
+  } finally {
+    await stage.http.ask('closeReaders', undefined)
+  }
+}
+
+const measureHost = async (stage: Stage, name: HostName, readers: number): Promise<Measurement> => {
+  const port = await freePort()
+  const env: Record<string, string> =
+    name === 'node' ? { NODE_OPTIONS: `--inspect-port=127.0.0.1:${port}` } : {}
+  const host = await stage.startFresh(name, env)
+  const collect = name === 'node' ? (pid: number) => collectGarbage(pid, port) : undefined
+  try {
+    const source = sluiceSource(stage, { name, url: host.url, pid: host.pid })
+    return await measureReaders(stage, source, { readers, collect })
+  } finally {
+    await host.crash()
+  }
+}
+
+const measureNchan = async (stage: Stage, readers: number): Promise<Measurement> => {
+  const nchan = await stage.startFreshNchan()
+  try {
+    const source = await nchanSource({ ...stage, peers: { ...stage.peers, nchan: async () => nchan } })
+    return await measureReaders(stage, source, { readers })
+  } finally {
+    await nchan.stop()
+  }
+}
+
+/** Each measurement is of a process of its own, since memory that was given up is seldom given back. */
+export const memoryFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> => {
+  await prepareStream(stage)
+  const readers = pace.idleReaders
+  const contenders: Contender[] = [
+    { name: 'nchan', warmUp: () => stage.peers.nchan(), measure: () => measureNchan(stage, readers) },
+    ...stage.hosts.map(({ name }) => ({
+      name,
+      warmUp: async () => {},
+      measure: () => measureHost(stage, name, readers),
+      floors: [FLOORS[name]],
+    })),
+  ]
+  const title = `memory of an idle SSE reader, ${readers.toLocaleString('en-US')} of them`
+  return [{ title, unit: 'KiB of resident memory', contenders }]
+}
