@@ -4,7 +4,15 @@ import type { DeliverJob } from '../load/fan-out.ts'
 import type { Rate } from '../load/rate.ts'
 import type { Pace } from '../options.ts'
 import type { Stage } from '../stage.ts'
-import { nchanSource, PAYLOAD_BYTES, prepareStream, type Source, sluicePath, sluiceSource } from './live.ts'
+import {
+  type LiveStream,
+  nchanSource,
+  PAYLOAD_BYTES,
+  prepareStream,
+  type Source,
+  sluicePath,
+  sluiceSource,
+} from './live.ts'
 
 const READERS = 500
 /** Messages that the slowest of all readers may be behind: more make none of the contenders faster. */
@@ -29,22 +37,25 @@ const deliverTo = async (stage: Stage, source: Source, shape: Shape): Promise<Ra
   }
 }
 
-const sources = (stage: Stage): { name: string; find: () => Promise<Source>; isPeer: boolean }[] => [
+const sources = (
+  stage: Stage,
+  stream: LiveStream,
+): { name: string; find: () => Promise<Source>; isPeer: boolean }[] => [
   { name: 'nchan', find: () => nchanSource(stage), isPeer: true },
   ...stage.hosts.map((host) => ({
     name: host.name,
-    find: async () => sluiceSource(stage, host),
+    find: async () => sluiceSource(stage, stream, host),
     isPeer: false,
   })),
 ]
 
 /** 500 readers of one stream, as fast as they get it. */
 export const fanOutFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> => {
-  await prepareStream(stage)
+  const stream = await prepareStream(stage, 'fanout')
   const shape = { readers: READERS, pace: { inFlight: IN_FLIGHT }, runInMs: RUN_IN_MS }
   const measured = { ...shape, measureMs: pace.liveMs }
   const floors: Floor[] = [{ of: 'ratio', least: 1 }]
-  const contenders = sources(stage).map(
+  const contenders = sources(stage, stream).map(
     ({ name, find, isPeer }): Contender => ({
       name,
       warmUp: async () => await deliverTo(stage, await find(), { ...shape, measureMs: pace.warmUpMs }),
@@ -53,7 +64,7 @@ export const fanOutFigures = async (stage: Stage, pace: Pace): Promise<Figure[]>
     }),
   )
   const ceiling = async () => {
-    const path = `${sluicePath(false)}?start=beginning`
+    const path = `${sluicePath(stream, false)}?start=beginning`
     const event = await stage.replay.ask('recordEvent', { url: stage.hosts[0]?.url ?? '', path })
     const url = await stage.replay.ask('spray', { event, readers: READERS })
     const readers = { url, path: '/', ready: ': ready\n\n' }
@@ -66,14 +77,14 @@ export const fanOutFigures = async (stage: Stage, pace: Pace): Promise<Figure[]>
 
 /** From a publish to each of 1,000 sockets: the worst one in a hundred is the figure. */
 export const latencyFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> => {
-  await prepareStream(stage)
+  const stream = await prepareStream(stage, 'latency')
   const shape = { readers: LATENCY_READERS, pace: { perSecond: PER_SECOND }, runInMs: RUN_IN_MS }
   const measure = async (source: Source, measureMs: number) => {
     const { p99Ms, ...rate } = await deliverTo(stage, source, { ...shape, measureMs })
     const { value, ...measured } = perSecond(rate)
     return { ...measured, value: p99Ms ?? Number.NaN, facts: { 'deliveries/s': value } }
   }
-  const contenders = sources(stage).map(
+  const contenders = sources(stage, stream).map(
     ({ name, find, isPeer }): Contender => ({
       name,
       warmUp: async () => await measure(await find(), pace.warmUpMs),

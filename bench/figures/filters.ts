@@ -3,7 +3,7 @@ import type { HostName, SluiceServer } from '../../scripts/host.ts'
 import { type Contender, type Figure, type Measurement, perSecond } from '../figure.ts'
 import type { Pace } from '../options.ts'
 import type { Stage } from '../stage.ts'
-import { PAYLOAD_BYTES, prepareStream, type Source, STREAM, sluiceSource } from './live.ts'
+import { PAYLOAD_BYTES, prepareStream, type Source, sluiceSource } from './live.ts'
 
 const IN_FLIGHT = 256
 /** For latencies: few enough that nothing queues. */
@@ -15,17 +15,26 @@ const FLOORS = [
   { of: 'connections', most: MOST },
 ]
 
-/** What NATS keeps: consumers of the stream, and connections of everybody. */
-const askNats = async ({ native, natsUrl: url, monitorUrl }: Stage) => {
-  const { state } = await native.ask('askApi', { url, path: `STREAM.INFO.${STREAM}` })
-  const connz = (await (await fetch(`${monitorUrl}/connz?limit=1`)).json()) as { total: number }
-  return { consumers: state?.consumer_count ?? Number.NaN, connections: connz.total }
+type Connections = { connections: { cid: number; name?: string }[] }
+
+const NAMES_OF_BENCH = ['bench', 'bench publisher']
+
+/** Connections to NATS that are not the bench's own, by NATS's number of them. */
+const foreignConnections = async ({ monitorUrl }: Stage): Promise<number[]> => {
+  const connz = (await (await fetch(`${monitorUrl}/connz?limit=10000`)).json()) as Connections
+  return connz.connections.filter(({ name = '' }) => !NAMES_OF_BENCH.includes(name)).map(({ cid }) => cid)
+}
+
+const consumersOf = async ({ native, natsUrl: url }: Stage, stream: string): Promise<number> => {
+  const { state } = await native.ask('askApi', { url, path: `STREAM.INFO.${stream}` })
+  return state?.consumer_count ?? Number.NaN
 }
 
 const contenderOf = (stage: Stage, pace: Pace, name: HostName): Contender => {
+  const figure = `filters_${name}`
   let host: SluiceServer | undefined
   let source: Source | undefined
-  let connectionsBefore = 0
+  let connectionsBefore: number[] = []
   let openedMs = 0
 
   const deliver = async (way: { inFlight: number } | { perSecond: number }) => {
@@ -42,10 +51,10 @@ const contenderOf = (stage: Stage, pace: Pace, name: HostName): Contender => {
     name,
     floors: FLOORS,
     async warmUp() {
-      await prepareStream(stage)
-      connectionsBefore = (await askNats(stage)).connections
+      const stream = await prepareStream(stage, figure)
+      connectionsBefore = await foreignConnections(stage)
       host = await stage.startFresh(name)
-      source = sluiceSource(stage, { name, url: host.url, pid: host.pid }, true)
+      source = sluiceSource(stage, stream, { name, url: host.url, pid: host.pid, filtered: true })
       const readers = pace.filteredReaders
       openedMs = await stage.http.ask('openReaders', { ...source.readers, readers, lanes: readers })
       await deliver({ inFlight: IN_FLIGHT })
@@ -53,12 +62,12 @@ const contenderOf = (stage: Stage, pace: Pace, name: HostName): Contender => {
     async measure(): Promise<Measurement> {
       const { messages, ms, cpuMs } = await deliver({ inFlight: IN_FLIGHT })
       const { p50Ms = Number.NaN, p99Ms = Number.NaN } = await deliver({ perSecond: PER_SECOND })
-      const { consumers, connections } = await askNats(stage)
+      const connections = await foreignConnections(stage)
       return {
         ...perSecond({ messages, ms, p50Ms, p99Ms, ...(cpuMs === undefined ? {} : { cpuMs }) }),
         facts: {
-          consumers,
-          connections: connections - connectionsBefore,
+          consumers: await consumersOf(stage, `BENCH_${figure.toUpperCase()}`),
+          connections: connections.filter((cid) => !connectionsBefore.includes(cid)).length,
           'readers opened/s': (pace.filteredReaders * 1_000) / openedMs,
         },
       }

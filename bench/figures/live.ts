@@ -5,8 +5,6 @@ import type { ReadersJob } from '../load/readers.ts'
 import type { Stage } from '../stage.ts'
 
 export const PAYLOAD_BYTES = 256
-export const STREAM = 'BENCH_LIVE'
-const SUBJECT = 'bench.live'
 /** What the stream keeps of what was read long ago. */
 const MAX_STREAM_BYTES = 256 * 1_024 * 1_024
 
@@ -18,34 +16,38 @@ export type Source = {
   publisher: PublisherJob
 }
 
+/** A stream of its own for each figure: nothing of another one's readers is left on it. */
+export type LiveStream = { name: string; subject: string }
+
 /** Makes the stream, or empties it. */
-export const prepareStream = async ({ native, natsUrl: url }: Stage): Promise<void> => {
-  const body = {
-    name: STREAM,
-    subjects: [`${SUBJECT}.>`],
-    storage: 'file',
-    allow_direct: true,
-    max_bytes: MAX_STREAM_BYTES,
-  }
-  await native.ask('askApi', { url, path: `STREAM.CREATE.${STREAM}`, body })
-  await native.ask('askApi', { url, path: `STREAM.PURGE.${STREAM}` })
+export const prepareStream = async ({ native, natsUrl: url }: Stage, figure: string): Promise<LiveStream> => {
+  const stream = { name: `BENCH_${figure.toUpperCase()}`, subject: `bench.${figure}` }
+  const { name } = stream
+  const subjects = [`${stream.subject}.>`]
+  const body = { name, subjects, storage: 'file', allow_direct: true, max_bytes: MAX_STREAM_BYTES }
+  await native.ask('askApi', { url, path: `STREAM.CREATE.${name}`, body })
+  await native.ask('askApi', { url, path: `STREAM.PURGE.${name}` })
+  return stream
 }
 
 /** The whole stream, or each reader's lane of it. */
-export const sluicePath = (filtered: boolean): string =>
-  `/v1/streams/${STREAM}/messages${filtered ? `?subject=${SUBJECT}.{lane}` : ''}`
+export const sluicePath = ({ name, subject }: LiveStream, filtered: boolean): string =>
+  `/v1/streams/${name}/messages${filtered ? `?subject=${subject}.{lane}` : ''}`
 
 /** Sluice on one of its hosts; JetStream is published to natively. */
 export const sluiceSource = (
-  stage: Stage,
-  { name, url, pid }: { name: string; url: string; pid: number },
-  filtered = false,
-): Source => ({
-  name,
-  pid,
-  readers: { url, path: sluicePath(filtered), ready: 'event: caught_up' },
-  publisher: { kind: 'nats', url: stage.natsUrl, subject: SUBJECT },
-})
+  { natsUrl }: Stage,
+  stream: LiveStream,
+  host: { name: string; url: string; pid: number; filtered?: boolean },
+): Source => {
+  const path = sluicePath(stream, host.filtered ?? false)
+  return {
+    name: host.name,
+    pid: host.pid,
+    readers: { url: host.url, path, ready: 'event: caught_up' },
+    publisher: { kind: 'nats', url: natsUrl, subject: stream.subject },
+  }
+}
 
 /** nchan, published to over one connection. */
 export const nchanSource = async ({ peers }: Stage): Promise<Source> => {

@@ -38,6 +38,23 @@ const collectGarbage = async (pid: number, port: number): Promise<void> => {
 
 type Collect = (pid: number) => Promise<void>
 
+/** Resident memory of `readers` that a collection does not free: with them, and without them. */
+const collected = async (
+  stage: Stage,
+  pid: number,
+  { readers, collect }: { readers: number; collect: Collect },
+) => {
+  const look = async () => {
+    await collect(pid)
+    await delay(SETTLE_MS / 2)
+    return residentKiB(pid)
+  }
+  const withThem = await look()
+  await stage.http.ask('closeReaders', undefined)
+  await delay(SETTLE_MS / 2)
+  return (withThem - (await look())) / readers
+}
+
 const measureReaders = async (
   stage: Stage,
   { pid, readers: where }: Source,
@@ -53,22 +70,24 @@ const measureReaders = async (
     await delay(SETTLE_MS)
     const value = (residentKiB(pid) - before) / readers
     if (!collect) return { value }
-    await collect(pid)
-    await delay(SETTLE_MS / 2)
-    return { value, facts: { 'KiB after a forced collection': (residentKiB(pid) - before) / readers } }
+    return {
+      value,
+      facts: { 'KiB between forced collections': await collected(stage, pid, { readers, collect }) },
+    }
   } finally {
     await stage.http.ask('closeReaders', undefined)
   }
 }
 
 const measureHost = async (stage: Stage, name: HostName, readers: number): Promise<Measurement> => {
+  const stream = await prepareStream(stage, 'memory')
   const port = await freePort()
   const env: Record<string, string> =
     name === 'node' ? { NODE_OPTIONS: `--inspect-port=127.0.0.1:${port}` } : {}
   const host = await stage.startFresh(name, env)
   const collect = name === 'node' ? (pid: number) => collectGarbage(pid, port) : undefined
   try {
-    const source = sluiceSource(stage, { name, url: host.url, pid: host.pid })
+    const source = sluiceSource(stage, stream, { name, url: host.url, pid: host.pid })
     return await measureReaders(stage, source, { readers, collect })
   } finally {
     await host.crash()
@@ -87,7 +106,6 @@ const measureNchan = async (stage: Stage, readers: number): Promise<Measurement>
 
 /** Each measurement is of a process of its own, since memory that was given up is seldom given back. */
 export const memoryFigures = async (stage: Stage, pace: Pace): Promise<Figure[]> => {
-  await prepareStream(stage)
   const readers = pace.idleReaders
   const contenders: Contender[] = [
     { name: 'nchan', warmUp: () => stage.peers.nchan(), measure: () => measureNchan(stage, readers) },

@@ -24,10 +24,15 @@ const measureSpans = async (
   pace: Pace,
   { name, withSlow }: { name: HostName; withSlow: boolean },
 ): Promise<Measurement[]> => {
-  await prepareStream(stage)
+  const stream = await prepareStream(stage, `slow_${name}_${withSlow ? 'with' : 'without'}`)
   const host = await stage.startFresh(name)
-  const { readers, publisher, pid } = sluiceSource(stage, { name, url: host.url, pid: host.pid }, true)
-  const slow = { path: sluicePath(false), bytesPerSecond: SLOW_BYTES_PER_SECOND }
+  const { readers, publisher, pid } = sluiceSource(stage, stream, {
+    name,
+    url: host.url,
+    pid: host.pid,
+    filtered: true,
+  })
+  const slow = { path: sluicePath(stream, false), bytesPerSecond: SLOW_BYTES_PER_SECOND }
   const measureMs = (withSlow ? pace.slowMs : pace.slowMs / 2) / pace.rounds
   const deliver = (spanMs: number, warmUpMs: number) => {
     const span = { warmUpMs, measureMs: spanMs, watchedPid: pid }

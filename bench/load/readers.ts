@@ -34,8 +34,9 @@ export type Readers = {
   copies: number
   delivered: number
   sentAt: number[]
-  /** Where latencies are wanted. */
-  latencies: number[] | undefined
+  /** Of the messages from `timedFrom` on. */
+  latencies: number[]
+  timedFrom: number
   /** Called when something came. */
   progress: () => void
   failure: Error | undefined
@@ -82,7 +83,7 @@ const takeMessages = (readers: Readers, reader: Reader, received: Buffer) => {
     reader.next += reader.stride
     if (reader.isSlow) continue
     readers.delivered += 1
-    readers.latencies?.push(now - (readers.sentAt[number] ?? Number.NaN))
+    if (number >= readers.timedFrom) readers.latencies.push(now - (readers.sentAt[number] ?? Number.NaN))
   }
   readers.progress()
 }
@@ -145,7 +146,8 @@ export const openAll = async (job: ReadersJob): Promise<Readers> => {
     copies: job.readers / job.lanes,
     delivered: 0,
     sentAt: [],
-    latencies: undefined,
+    latencies: [],
+    timedFrom: Number.POSITIVE_INFINITY,
     progress: () => {},
     failure: undefined,
     all: [],
@@ -177,16 +179,23 @@ export const openAll = async (job: ReadersJob): Promise<Readers> => {
 /** How many messages the slow reader has got. */
 export const slowProgress = ({ all }: Readers): number => all.find(({ isSlow }) => isSlow)?.next ?? 0
 
-const DRAIN_MS = 10_000
+const DRAIN_MS = 30_000
+const STANDSTILL_MS = 5_000
 
-/** Waits until everybody has everything that was sent. Throws with what is missing. */
+/** Waits until everybody has everything that was sent. Throws with what is missing, at the latest after half a minute. */
 export const drain = async (readers: Readers): Promise<void> => {
-  const deadline = performance.now() + DRAIN_MS
+  const began = performance.now()
   const wanted = readers.sentAt.length * readers.copies
-  while (readers.failure === undefined && performance.now() < deadline) {
+  let seen = { delivered: readers.delivered, at: began }
+  while (readers.failure === undefined) {
+    const now = performance.now()
     if (readers.delivered >= wanted) return
+    if (readers.delivered > seen.delivered) seen = { delivered: readers.delivered, at: now }
+    const missing = `${wanted - readers.delivered} of ${wanted} deliveries`
+    if (now - seen.at > STANDSTILL_MS) throw new Error(`${missing} never came`)
+    if (now - began > DRAIN_MS)
+      throw new Error(`${missing} had not come ${DRAIN_MS} ms after the last publish`)
     await delay(5)
   }
-  if (readers.failure) throw readers.failure
-  throw new Error(`${wanted - readers.delivered} of ${wanted} deliveries did not come`)
+  throw readers.failure
 }
