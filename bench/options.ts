@@ -56,8 +56,8 @@ const FULL: Pace = {
 }
 const QUICK: Pace = {
   rounds: 2,
-  warmUpMs: 300,
-  measureMs: 400,
+  warmUpMs: 500,
+  measureMs: 800,
   liveMs: 1_500,
   idleReaders: 1_000,
   filteredReaders: 2_000,

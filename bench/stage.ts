@@ -1,6 +1,7 @@
 /** Owns what the figures are measured on: one nats-server, Sluice on its hosts, and the processes of the clients. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { HostName, SluiceServer } from '../scripts/host.ts'
 import { natsFiles, runNatsServer } from '../scripts/nats-process.ts'
@@ -18,8 +19,15 @@ import { profilerEnv } from './profile.ts'
 /** Results, logs and profiles; git ignores it. */
 export const FOLDER = join(CACHE, 'bench')
 
-/** Peers are started when they are first asked for, and throw each time where they cannot be had. */
-export type Peers = { nchan: () => Promise<Nchan>; webdis: () => Promise<Webdis> }
+/**
+ * Peers are started when they are first asked for, and throw each time where they cannot be had. nchan: a worker for each
+ * core, as nginx is run; and with one process alone, as Sluice has.
+ */
+export type Peers = {
+  nchan: () => Promise<Nchan>
+  nchanOfOne: () => Promise<Nchan>
+  webdis: () => Promise<Webdis>
+}
 
 /** What is started, ready to be measured. */
 export type Stage = {
@@ -77,8 +85,14 @@ const createPeers = (folder: string, endings: Endings) => {
     endings.push(() => peer.stop())
     return peer
   }
-  const startFreshNchan = () => kept(startNchan)
-  return { peers: { nchan: once(startFreshNchan), webdis: once(() => kept(startWebdis)) }, startFreshNchan }
+  const nchanOf = (workers: number) => kept((own, say) => startNchan(own, say, workers))
+  const startFreshNchan = () => nchanOf(availableParallelism())
+  const peers = {
+    nchan: once(startFreshNchan),
+    nchanOfOne: once(() => nchanOf(1)),
+    webdis: once(() => kept(startWebdis)),
+  }
+  return { peers, startFreshNchan }
 }
 
 /** Starts everything, and leaves in `endings` how each part ends. Throws with the log of what does not come up. */

@@ -16,7 +16,7 @@ import {
 
 const READERS = 500
 /** Messages that the slowest of all readers may be behind: more make none of the contenders faster. */
-const IN_FLIGHT = 256
+const IN_FLIGHT = 128
 const RUN_IN_MS = 1_000
 
 const LATENCY_READERS = 1_000
@@ -29,7 +29,7 @@ const deliverTo = async (stage: Stage, source: Source, shape: Shape): Promise<Ra
   const { readers, pace, runInMs: warmUpMs, measureMs } = shape
   await stage.http.ask('openReaders', { ...source.readers, readers, lanes: 1 })
   try {
-    const span = { warmUpMs, measureMs, watchedPid: source.pid || undefined }
+    const span = { warmUpMs, measureMs, watchedPid: source.pids }
     const job = { publisher: source.publisher, bytes: PAYLOAD_BYTES, pace, span }
     return await stage.http.ask('deliver', job)
   } finally {
@@ -41,7 +41,12 @@ const sources = (
   stage: Stage,
   stream: LiveStream,
 ): { name: string; find: () => Promise<Source>; isPeer: boolean }[] => [
-  { name: 'nchan', find: () => nchanSource(stage), isPeer: true },
+  { name: 'nchan', find: async () => nchanSource(await stage.peers.nchan()), isPeer: true },
+  {
+    name: 'nchan, one worker',
+    find: async () => nchanSource(await stage.peers.nchanOfOne()),
+    isPeer: true,
+  },
   ...stage.hosts.map((host) => ({
     name: host.name,
     find: async () => sluiceSource(stage, stream, host),
@@ -68,7 +73,7 @@ export const fanOutFigures = async (stage: Stage, pace: Pace): Promise<Figure[]>
     const event = await stage.replay.ask('recordEvent', { url: stage.hosts[0]?.url ?? '', path })
     const url = await stage.replay.ask('spray', { event, readers: READERS })
     const readers = { url, path: '/', ready: ': ready\n\n' }
-    const source: Source = { name: 'replay', pid: 0, readers, publisher: { kind: 'none' } }
+    const source: Source = { name: 'replay', pids: [], readers, publisher: { kind: 'none' } }
     return perSecond(await deliverTo(stage, source, measured))
   }
   const title = `fan-out of ${PAYLOAD_BYTES} B to ${READERS} SSE readers`

@@ -5,7 +5,7 @@ import type { Pace } from '../options.ts'
 import type { Stage } from '../stage.ts'
 import { PAYLOAD_BYTES, prepareStream, type Source, sluiceSource } from './live.ts'
 
-const IN_FLIGHT = 256
+const IN_FLIGHT = 128
 /** For latencies: few enough that nothing queues. */
 const PER_SECOND = 500
 const RUN_IN_MS = 500
@@ -39,7 +39,7 @@ const contenderOf = (stage: Stage, pace: Pace, name: HostName): Contender => {
 
   const deliver = async (way: { inFlight: number } | { perSecond: number }) => {
     if (!source) throw new Error('no readers')
-    const span = { warmUpMs: RUN_IN_MS, measureMs: pace.liveMs / 2, watchedPid: source.pid }
+    const span = { warmUpMs: RUN_IN_MS, measureMs: pace.liveMs / 2, watchedPid: source.pids }
     return await stage.http.ask('deliver', {
       publisher: source.publisher,
       bytes: PAYLOAD_BYTES,

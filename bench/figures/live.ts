@@ -2,16 +2,17 @@
 
 import type { PublisherJob } from '../load/publishers.ts'
 import type { ReadersJob } from '../load/readers.ts'
+import type { Nchan } from '../peers/nchan.ts'
 import type { Stage } from '../stage.ts'
 
 export const PAYLOAD_BYTES = 256
 /** What the stream keeps of what was read long ago. */
 const MAX_STREAM_BYTES = 256 * 1_024 * 1_024
 
-/** What readers read, and who publishes that. `pid`: of the process whose CPU time and memory count. */
+/** What readers read, and who publishes that. `pids`: of the processes whose CPU time and memory count. */
 export type Source = {
   name: string
-  pid: number
+  pids: readonly number[]
   readers: Pick<ReadersJob, 'url' | 'path' | 'ready'>
   publisher: PublisherJob
 }
@@ -43,19 +44,16 @@ export const sluiceSource = (
   const path = sluicePath(stream, host.filtered ?? false)
   return {
     name: host.name,
-    pid: host.pid,
+    pids: [host.pid],
     readers: { url: host.url, path, ready: 'event: caught_up' },
     publisher: { kind: 'nats', url: natsUrl, subject: stream.subject },
   }
 }
 
 /** nchan, published to over one connection. */
-export const nchanSource = async ({ peers }: Stage): Promise<Source> => {
-  const { url, pid, readPath, publishPath } = await peers.nchan()
-  return {
-    name: 'nchan',
-    pid,
-    readers: { url, path: readPath, ready: ': hi\n\n' },
-    publisher: { kind: 'nchan', url, path: publishPath },
-  }
-}
+export const nchanSource = ({ url, pids, readPath, publishPath }: Nchan): Source => ({
+  name: 'nchan',
+  pids,
+  readers: { url, path: readPath, ready: ': hi\n\n' },
+  publisher: { kind: 'nchan', url, path: publishPath },
+})

@@ -16,9 +16,12 @@ const FLOORS: Record<HostName, Floor> = {
   workerd: { of: 'value', most: 64 },
 }
 
-/** Resident memory of a process, KiB. */
-export const residentKiB = (pid: number): number =>
-  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+/** Resident memory of a server's processes, KiB. */
+export const residentKiB = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+    return sum + Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1])
+  }, 0)
 
 /** Has Node collect its garbage, by its inspector. */
 const collectGarbage = async (pid: number, port: number): Promise<void> => {
@@ -36,18 +39,18 @@ const collectGarbage = async (pid: number, port: number): Promise<void> => {
   socket.close()
 }
 
-type Collect = (pid: number) => Promise<void>
+type Collect = () => Promise<void>
 
 /** Resident memory of `readers` that a collection does not free: with them, and without them. */
 const collected = async (
   stage: Stage,
-  pid: number,
+  pids: readonly number[],
   { readers, collect }: { readers: number; collect: Collect },
 ) => {
   const look = async () => {
-    await collect(pid)
+    await collect()
     await delay(SETTLE_MS / 2)
-    return residentKiB(pid)
+    return residentKiB(pids)
   }
   const withThem = await look()
   await stage.http.ask('closeReaders', undefined)
@@ -57,7 +60,7 @@ const collected = async (
 
 const measureReaders = async (
   stage: Stage,
-  { pid, readers: where }: Source,
+  { pids, readers: where }: Source,
   { readers, collect }: { readers: number; collect?: Collect | undefined },
 ): Promise<Measurement> => {
   const open = (count: number) => stage.http.ask('openReaders', { ...where, readers: count, lanes: 1 })
@@ -65,14 +68,14 @@ const measureReaders = async (
     await open(FIRST_READERS)
     await stage.http.ask('closeReaders', undefined)
     await delay(SETTLE_MS / 2)
-    const before = residentKiB(pid)
+    const before = residentKiB(pids)
     await open(readers)
     await delay(SETTLE_MS)
-    const value = (residentKiB(pid) - before) / readers
+    const value = (residentKiB(pids) - before) / readers
     if (!collect) return { value }
     return {
       value,
-      facts: { 'KiB between forced collections': await collected(stage, pid, { readers, collect }) },
+      facts: { 'KiB between forced collections': await collected(stage, pids, { readers, collect }) },
     }
   } finally {
     await stage.http.ask('closeReaders', undefined)
@@ -85,7 +88,7 @@ const measureHost = async (stage: Stage, name: HostName, readers: number): Promi
   const env: Record<string, string> =
     name === 'node' ? { NODE_OPTIONS: `--inspect-port=127.0.0.1:${port}` } : {}
   const host = await stage.startFresh(name, env)
-  const collect = name === 'node' ? (pid: number) => collectGarbage(pid, port) : undefined
+  const collect = name === 'node' ? () => collectGarbage(host.pid, port) : undefined
   try {
     const source = sluiceSource(stage, stream, { name, url: host.url, pid: host.pid })
     return await measureReaders(stage, source, { readers, collect })
@@ -97,8 +100,7 @@ const measureHost = async (stage: Stage, name: HostName, readers: number): Promi
 const measureNchan = async (stage: Stage, readers: number): Promise<Measurement> => {
   const nchan = await stage.startFreshNchan()
   try {
-    const source = await nchanSource({ ...stage, peers: { ...stage.peers, nchan: async () => nchan } })
-    return await measureReaders(stage, source, { readers })
+    return await measureReaders(stage, nchanSource(nchan), { readers })
   } finally {
     await nchan.stop()
   }

@@ -26,7 +26,7 @@ const measureSpans = async (
 ): Promise<Measurement[]> => {
   const stream = await prepareStream(stage, `slow_${name}_${withSlow ? 'with' : 'without'}`)
   const host = await stage.startFresh(name)
-  const { readers, publisher, pid } = sluiceSource(stage, stream, {
+  const { readers, publisher, pids } = sluiceSource(stage, stream, {
     name,
     url: host.url,
     pid: host.pid,
@@ -35,7 +35,7 @@ const measureSpans = async (
   const slow = { path: sluicePath(stream, false), bytesPerSecond: SLOW_BYTES_PER_SECOND }
   const measureMs = (withSlow ? pace.slowMs : pace.slowMs / 2) / pace.rounds
   const deliver = (spanMs: number, warmUpMs: number) => {
-    const span = { warmUpMs, measureMs: spanMs, watchedPid: pid }
+    const span = { warmUpMs, measureMs: spanMs, watchedPid: pids }
     return stage.http.ask('deliver', {
       publisher,
       bytes: PAYLOAD_BYTES,
@@ -50,7 +50,7 @@ const measureSpans = async (
     await deliver(pace.warmUpMs, FIRST_RUN_IN_MS)
     const spans: Measurement[] = []
     for (let round = 0; round < pace.rounds; round++) {
-      const before = residentKiB(pid)
+      const before = residentKiB(pids)
       const {
         p50Ms = 0,
         p99Ms = Number.NaN,
@@ -64,7 +64,7 @@ const measureSpans = async (
         cpuUs: (cpuMs * 1_000) / messages,
         facts: {
           'deliveries/s': (messages * 1_000) / ms,
-          'memory growth, KiB/s': ((residentKiB(pid) - before) * 1_000) / (ms + RUN_IN_MS),
+          'memory growth, KiB/s': ((residentKiB(pids) - before) * 1_000) / (ms + RUN_IN_MS),
           ...(withSlow ? { 'messages behind': await stage.http.ask('slowLag', undefined) } : {}),
         },
       })

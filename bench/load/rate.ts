@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 
 /**
  * Work goes on all the time; what is done in `measureMs`, after `warmUpMs`, counts. `watchedPid`: the process whose CPU
- * time is told beside, by default this one.
+ * time is told beside, by default this one; or several that are one server.
  */
-export type Span = { warmUpMs: number; measureMs: number; watchedPid?: number | undefined }
+export type Span = { warmUpMs: number; measureMs: number; watchedPid?: Watched | undefined }
+
+export type Watched = number | readonly number[]
 
 /** What was done in `ms`. Latencies are those of single steps, where they mean something. */
 export type Rate = { messages: number; ms: number; p50Ms?: number; p99Ms?: number; cpuMs?: number }
@@ -29,11 +31,12 @@ const cpuMsOf = (pid: number): number => {
   }
 }
 
-/** Tells how much CPU time a process has used from now on. */
-export const watchCpu = (pid: number = process.pid): (() => { cpuMs?: number }) => {
-  const before = cpuMsOf(pid)
+/** Tells how much CPU time a server has used from now on. */
+export const watchCpu = (watched: Watched = process.pid): (() => { cpuMs?: number }) => {
+  const used = () => [watched].flat().reduce((sum, pid) => sum + cpuMsOf(pid), 0)
+  const before = used()
   return () => {
-    const cpuMs = cpuMsOf(pid) - before
+    const cpuMs = used() - before
     return Number.isNaN(cpuMs) ? {} : { cpuMs }
   }
 }

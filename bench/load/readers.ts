@@ -179,10 +179,10 @@ export const openAll = async (job: ReadersJob): Promise<Readers> => {
 /** How many messages the slow reader has got. */
 export const slowProgress = ({ all }: Readers): number => all.find(({ isSlow }) => isSlow)?.next ?? 0
 
-const DRAIN_MS = 30_000
-const STANDSTILL_MS = 5_000
+const DRAIN_MS = 20_000
+const STANDSTILL_MS = 10_000
 
-/** Waits until everybody has everything that was sent. Throws with what is missing, at the latest after half a minute. */
+/** Waits until everybody has everything that was sent. Throws with what is missing, and at the latest after 20 s. */
 export const drain = async (readers: Readers): Promise<void> => {
   const began = performance.now()
   const wanted = readers.sentAt.length * readers.copies

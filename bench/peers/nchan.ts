@@ -6,11 +6,11 @@ import { freePort } from '../../scripts/ports.ts'
 import { run, type Server, startServer, waitUntilReady } from '../../scripts/processes.ts'
 import { getPrograms } from './programs.ts'
 
-/** A running one. `pid`: the worker's, which does all the work. */
+/** A running one. `pids`: of its workers, which do all the work. */
 export type Nchan = {
   version: string
   url: string
-  pid: number
+  pids: readonly number[]
   publishPath: string
   readPath: string
   stop: () => Promise<void>
@@ -38,11 +38,13 @@ const relocate = (root: string, folder: string): string => {
   return path
 }
 
-// One worker: on two cores that are shared with the readers a second one made it slower.
-const configuration = (folder: string, modulePath: string, port: number): string => `
+/** `workers`: processes. With a socket of its own each gets its share of the readers. */
+type Shape = { port: number; workers: number }
+
+const configuration = (folder: string, modulePath: string, { port, workers }: Shape): string => `
 load_module ${modulePath};
 daemon off;
-worker_processes 1;
+worker_processes ${workers};
 worker_rlimit_nofile ${CONNECTIONS + 1_000};
 user ${userInfo().username};
 pid ${folder}/nginx.pid;
@@ -53,7 +55,7 @@ http {
   keepalive_requests 1000000000;
   nchan_shared_memory_size 256m;
   server {
-    listen 127.0.0.1:${port} backlog=4096;
+    listen 127.0.0.1:${port} backlog=4096 reuseport;
     location = /publish {
       nchan_publisher;
       nchan_channel_id bench;
@@ -68,9 +70,9 @@ http {
 }
 `
 
-const workerOf = ({ pid }: Server): number | undefined => {
+const workersOf = ({ pid }: Server): number[] => {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()
-  return children === '' ? undefined : Number(children.split(' ')[0])
+  return children.split(' ').map(Number)
 }
 
 const isUp = async (url: string): Promise<true | string> => {
@@ -83,13 +85,17 @@ const isUp = async (url: string): Promise<true | string> => {
 }
 
 /** Starts nginx in a folder of its own. The caller stops it. Throws with the reason where it cannot be had or started. */
-export const startNchan = async (folder: string, say: (text: string) => void): Promise<Nchan> => {
+export const startNchan = async (
+  folder: string,
+  say: (text: string) => void,
+  workers: number,
+): Promise<Nchan> => {
   const { root, env } = await getPrograms(WANTED, say)
   mkdirSync(folder, { recursive: true })
   const port = await freePort()
   const config = join(folder, 'nginx.conf')
   const log = join(folder, 'nginx.log')
-  writeFileSync(config, configuration(folder, relocate(root, folder), port))
+  writeFileSync(config, configuration(folder, relocate(root, folder), { port, workers }))
   const program = join(root, NGINX)
   const args = ['-p', `${folder}/`, '-c', config, '-e', log]
   const server = await startServer({ name: 'nginx', command: program, args, env, logPath: log })
@@ -99,7 +105,7 @@ export const startNchan = async (folder: string, say: (text: string) => void): P
   return {
     version: /nginx\/([\d.]+)/.exec(stderr)?.[1] ?? 'of unknown version',
     url,
-    pid: workerOf(server) ?? server.pid,
+    pids: workersOf(server),
     publishPath: '/publish',
     readPath: '/read',
     stop: () => server.stop(),
