@@ -60,7 +60,7 @@ export type Result = {
 export const perSecond = ({ messages, ms, cpuMs, ...latencies }: Rate): Measurement => ({
   value: (messages * 1_000) / ms,
   ...latencies,
-  ...(cpuMs === undefined ? {} : { cpuUs: (cpuMs * 1_000) / messages }),
+  ...(cpuMs === undefined || messages === 0 ? {} : { cpuUs: (cpuMs * 1_000) / messages }),
 })
 
 /** The middle one; of an even number the mean of the middle two. Throws where there is none. */
