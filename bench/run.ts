@@ -49,11 +49,17 @@ const endWhenAsked = (): void => {
   }
 }
 
-const measureAll = async (stage: Stage, { groups, pace }: BenchOptions): Promise<Result[]> => {
+/** `keep` hears of all results so far, so that nothing is lost with a run that is cut short. */
+const measureAll = async (
+  stage: Stage,
+  { groups, pace }: BenchOptions,
+  keep: (results: readonly Result[]) => void,
+): Promise<Result[]> => {
   const results: Result[] = []
   for (const group of groups) {
     for (const figure of await FIGURES[group](stage, pace)) {
       results.push(await measureFigure(figure, pace.rounds, say))
+      keep(results)
     }
   }
   return results
@@ -65,12 +71,14 @@ const bench = async (options: BenchOptions): Promise<void> => {
   const stage = await setStage(options, endings)
   const machine = await describeMachine(stage.natsVersion)
   say(machineLine(machine))
-  const results = await measureAll(stage, options)
+  const { pace } = options
+  const startedAt = began.toISOString()
+  const path = join(FOLDER, `${startedAt.replaceAll(/[:.]/g, '-')}.json`)
+  const results = await measureAll(stage, options, (sofar) =>
+    writeReport(path, { startedAt, machine, pace, results: sofar }),
+  )
   await end()
 
-  const { pace } = options
-  const path = join(FOLDER, `${began.toISOString().replaceAll(/[:.]/g, '-')}.json`)
-  writeReport(path, { startedAt: began.toISOString(), machine, pace, results })
   const took = Math.round((Date.now() - began.getTime()) / 1_000)
   console.log(`\n${machineLine(machine)}`)
   console.log(`rounds: ${pace.rounds}, ${pace.measureMs} ms each; ratio: median of the ratios of each round`)

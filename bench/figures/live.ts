@@ -9,11 +9,14 @@ export const PAYLOAD_BYTES = 256
 /** What the stream keeps of what was read long ago. */
 const MAX_STREAM_BYTES = 256 * 1_024 * 1_024
 
+/** Its workers tell each other of a reader after its answer has begun: what is published sooner may pass it by. */
+const NCHAN_READY_AFTER_MS = 1_000
+
 /** What readers read, and who publishes that. `pids`: of the processes whose CPU time and memory count. */
 export type Source = {
   name: string
   pids: readonly number[]
-  readers: Pick<ReadersJob, 'url' | 'path' | 'ready'>
+  readers: Pick<ReadersJob, 'url' | 'path' | 'ready' | 'readyAfterMs'>
   publisher: PublisherJob
 }
 
@@ -45,7 +48,7 @@ export const sluiceSource = (
   return {
     name: host.name,
     pids: [host.pid],
-    readers: { url: host.url, path, ready: 'event: caught_up' },
+    readers: { url: host.url, path, ready: 'event: caught_up', readyAfterMs: 0 },
     publisher: { kind: 'nats', url: natsUrl, subject: stream.subject },
   }
 }
@@ -54,6 +57,6 @@ export const sluiceSource = (
 export const nchanSource = ({ url, pids, readPath, publishPath }: Nchan): Source => ({
   name: 'nchan',
   pids,
-  readers: { url, path: readPath, ready: ': hi\n\n' },
+  readers: { url, path: readPath, ready: ': hi\n\n', readyAfterMs: NCHAN_READY_AFTER_MS },
   publisher: { kind: 'nchan', url, path: publishPath },
 })

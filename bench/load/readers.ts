@@ -6,12 +6,13 @@ import { MARK, NUMBER_DIGITS, readNumber } from './payload.ts'
 
 /**
  * Message n goes to lane n % lanes, and reader r reads lane r % lanes: `{lane}` in the path. `ready`: stands in the answer
- * once the reader misses nothing any more. `slow`: one more, which reads all lanes.
+ * once the reader misses nothing any more, or so long after that. `slow`: one more, which reads all lanes.
  */
 export type ReadersJob = {
   url: string
   path: string
   ready: string
+  readyAfterMs: number
   readers: number
   lanes: number
   slow?: { path: string; bytesPerSecond: number }
@@ -169,6 +170,7 @@ export const openAll = async (job: ReadersJob): Promise<Readers> => {
   try {
     await Promise.all(Array.from({ length: OPENING_AT_ONCE }, openSome))
     ticking = await openSlow(readers, job)
+    await delay(job.readyAfterMs)
   } catch (err) {
     readers.close()
     throw err
