@@ -122,6 +122,15 @@ const standingOf = ({ contender, rounds, failure }: Attempt, first: Attempt | un
   }
 }
 
+/** Also after a failure, which stays the one that is told. */
+const endOf = async (kept: Attempt): Promise<void> => {
+  try {
+    await kept.contender.end?.()
+  } catch (err) {
+    kept.failure ??= err instanceof Error ? err.message : String(err)
+  }
+}
+
 const tryCeiling = async (
   ceiling: Figure['ceiling'],
 ): Promise<Pick<Result, 'ceiling' | 'ceilingFailure'>> => {
@@ -148,7 +157,7 @@ export const measureFigure = async (
     say(`${title}: round ${round + 1} of ${rounds}`)
     for (const one of rotated(attempts, round)) one.rounds[round] = await attempt(one, one.contender.measure)
   }
-  for (const { contender } of attempts) await contender.end?.()
+  for (const one of attempts) await endOf(one)
   const standings = attempts.map((one) => standingOf(one, attempts[0]))
   for (const { name, failure } of standings) if (failure) say(`${title}: ${name} failed: ${failure}`)
   const seconds = Math.round((performance.now() - began) / 1_000)

@@ -98,5 +98,11 @@ export const formatTable = (results: readonly Result[]): string => {
 /** Everything that was measured, round by round. */
 export const writeReport = (
   path: string,
-  report: { startedAt: string; machine: Machine; pace: Pace; results: readonly Result[] },
+  report: {
+    startedAt: string
+    machine: Machine
+    peers: readonly string[]
+    pace: Pace
+    results: readonly Result[]
+  },
 ): void => writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`)

@@ -49,6 +49,23 @@ const endWhenAsked = (): void => {
   }
 }
 
+/** A figure that could not even be prepared. */
+const unprepared = (group: Group, err: unknown): Result => {
+  const failure = err instanceof Error ? err.message : String(err)
+  say(`${group}: ${failure}`)
+  const standing = { name: 'preparation', rounds: [], ratios: [], floors: [], failure }
+  return { title: group, unit: 'not measured', seconds: 0, standings: [standing] }
+}
+
+async function* measureGroup(stage: Stage, pace: Pace, group: Group): AsyncGenerator<Result> {
+  try {
+    const figures = await FIGURES[group](stage, pace)
+    for (const figure of figures) yield await measureFigure(figure, pace.rounds, say)
+  } catch (err) {
+    yield unprepared(group, err)
+  }
+}
+
 /** `keep` hears of all results so far, so that nothing is lost with a run that is cut short. */
 const measureAll = async (
   stage: Stage,
@@ -57,8 +74,8 @@ const measureAll = async (
 ): Promise<Result[]> => {
   const results: Result[] = []
   for (const group of groups) {
-    for (const figure of await FIGURES[group](stage, pace)) {
-      results.push(await measureFigure(figure, pace.rounds, say))
+    for await (const result of measureGroup(stage, pace, group)) {
+      results.push(result)
       keep(results)
     }
   }
@@ -75,13 +92,17 @@ const bench = async (options: BenchOptions): Promise<void> => {
   const startedAt = began.toISOString()
   const path = join(FOLDER, `${startedAt.replaceAll(/[:.]/g, '-')}.json`)
   const results = await measureAll(stage, options, (sofar) =>
-    writeReport(path, { startedAt, machine, pace, results: sofar }),
+    writeReport(path, { startedAt, machine, peers: [...stage.peerVersions], pace, results: sofar }),
   )
   await end()
 
   const took = Math.round((Date.now() - began.getTime()) / 1_000)
   console.log(`\n${machineLine(machine)}`)
-  console.log(`rounds: ${pace.rounds}, ${pace.measureMs} ms each; ratio: median of the ratios of each round`)
+  if (stage.peerVersions.size > 0)
+    console.log(`peers, by Debian's packages: ${[...stage.peerVersions].join('; ')}`)
+  console.log(
+    `rounds: ${pace.rounds}, of ${pace.measureMs} ms, with live readers of ${pace.liveMs} ms; ratio: median of the ratios of each round`,
+  )
   console.log(formatTable(results))
   if (options.profile) console.log(summarizeProfile(FOLDER))
   console.log(`\n${took} s; all rounds: ${relative(ROOT, path)}`)

@@ -41,6 +41,8 @@ export type Stage = {
   http: Load
   replay: Load
   peers: Peers
+  /** What has been started of them. */
+  peerVersions: ReadonlySet<string>
   /** For what needs a process of its own: the caller stops it, and the end of the bench does so at the latest. */
   startFresh: (name: HostName, env?: Record<string, string>) => Promise<SluiceServer>
   startFreshNchan: () => Promise<Nchan>
@@ -78,11 +80,13 @@ const once = <Made>(make: () => Promise<Made>): (() => Promise<Made>) => {
 /** Starts peers in folders of their own below `folder`. */
 const createPeers = (folder: string, endings: Endings) => {
   let count = 0
-  const kept = async <Peer extends { stop: () => Promise<void> }>(
+  const peerVersions = new Set<string>()
+  const kept = async <Peer extends { version: string; stop: () => Promise<void> }>(
     start: (folder: string, say: (text: string) => void) => Promise<Peer>,
   ): Promise<Peer> => {
     const peer = await start(join(folder, `peer-${count++}`), console.error)
     endings.push(() => peer.stop())
+    peerVersions.add(peer.version)
     return peer
   }
   const nchanOf = (workers: number) => kept((own, say) => startNchan(own, say, workers))
@@ -92,7 +96,7 @@ const createPeers = (folder: string, endings: Endings) => {
     nchanOfOne: once(() => nchanOf(1)),
     webdis: once(() => kept(startWebdis)),
   }
-  return { peers, startFreshNchan }
+  return { peers, peerVersions, startFreshNchan }
 }
 
 /** Starts everything, and leaves in `endings` how each part ends. Throws with the log of what does not come up. */

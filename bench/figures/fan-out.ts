@@ -73,7 +73,7 @@ export const fanOutFigures = async (stage: Stage, pace: Pace): Promise<Figure[]>
     const event = await stage.replay.ask('recordEvent', { url: stage.hosts[0]?.url ?? '', path })
     const url = await stage.replay.ask('spray', { event, readers: READERS })
     const readers = { url, path: '/', ready: ': ready\n\n', readyAfterMs: 0 }
-    const source: Source = { name: 'replay', pids: [], readers, publisher: { kind: 'none' } }
+    const source: Source = { pids: [], readers, publisher: { kind: 'none' } }
     return perSecond(await deliverTo(stage, source, measured))
   }
   const title = `fan-out of ${PAYLOAD_BYTES} B to ${READERS} SSE readers`

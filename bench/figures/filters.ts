@@ -54,7 +54,7 @@ const contenderOf = (stage: Stage, pace: Pace, name: HostName): Contender => {
       const stream = await prepareStream(stage, figure)
       connectionsBefore = await foreignConnections(stage)
       host = await stage.startFresh(name)
-      source = sluiceSource(stage, stream, { name, url: host.url, pid: host.pid, filtered: true })
+      source = sluiceSource(stage, stream, { url: host.url, pid: host.pid, filtered: true })
       const readers = pace.filteredReaders
       openedMs = await stage.http.ask('openReaders', { ...source.readers, readers, lanes: readers })
       await deliver({ inFlight: IN_FLIGHT })

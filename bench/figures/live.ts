@@ -14,7 +14,6 @@ const NCHAN_READY_AFTER_MS = 1_000
 
 /** What readers read, and who publishes that. `pids`: of the processes whose CPU time and memory count. */
 export type Source = {
-  name: string
   pids: readonly number[]
   readers: Pick<ReadersJob, 'url' | 'path' | 'ready' | 'readyAfterMs'>
   publisher: PublisherJob
@@ -42,11 +41,10 @@ export const sluicePath = ({ name, subject }: LiveStream, filtered: boolean): st
 export const sluiceSource = (
   { natsUrl }: Stage,
   stream: LiveStream,
-  host: { name: string; url: string; pid: number; filtered?: boolean },
+  host: { url: string; pid: number; filtered?: boolean },
 ): Source => {
   const path = sluicePath(stream, host.filtered ?? false)
   return {
-    name: host.name,
     pids: [host.pid],
     readers: { url: host.url, path, ready: 'event: caught_up', readyAfterMs: 0 },
     publisher: { kind: 'nats', url: natsUrl, subject: stream.subject },
@@ -55,7 +53,6 @@ export const sluiceSource = (
 
 /** nchan, published to over one connection. */
 export const nchanSource = ({ url, pids, readPath, publishPath }: Nchan): Source => ({
-  name: 'nchan',
   pids,
   readers: { url, path: readPath, ready: ': hi\n\n', readyAfterMs: NCHAN_READY_AFTER_MS },
   publisher: { kind: 'nchan', url, path: publishPath },

@@ -90,7 +90,7 @@ const measureHost = async (stage: Stage, name: HostName, readers: number): Promi
   const host = await stage.startFresh(name, env)
   const collect = name === 'node' ? () => collectGarbage(host.pid, port) : undefined
   try {
-    const source = sluiceSource(stage, stream, { name, url: host.url, pid: host.pid })
+    const source = sluiceSource(stage, stream, { url: host.url, pid: host.pid })
     return await measureReaders(stage, source, { readers, collect })
   } finally {
     await host.crash()

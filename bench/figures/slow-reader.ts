@@ -27,7 +27,6 @@ const measureSpans = async (
   const stream = await prepareStream(stage, `slow_${name}_${withSlow ? 'with' : 'without'}`)
   const host = await stage.startFresh(name)
   const { readers, publisher, pids } = sluiceSource(stage, stream, {
-    name,
     url: host.url,
     pid: host.pid,
     filtered: true,

@@ -8,6 +8,7 @@ import { getPrograms } from './programs.ts'
 
 /** A running one. `pids`: of its workers, which do all the work. */
 export type Nchan = {
+  /** What it calls itself. */
   version: string
   url: string
   pids: readonly number[]
@@ -27,10 +28,9 @@ const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
 /**
  * Debian's module has the system's folder for request bodies built in, makes it at start, and no setting reaches that:
- * in our copy the path is relative to the server's own folder. Superfluous where nginx is installed.
+ * in our copy the path is relative to the server's own folder.
  */
 const relocate = (root: string, folder: string): string => {
-  if (root === '/') return join(root, MODULE)
   const code = readFileSync(join(root, MODULE), 'latin1')
   const path = join(folder, 'ngx_nchan_module.so')
   writeFileSync(path, code.replaceAll('\0/var/lib/nginx/', '\0var/lib/nginx//'), 'latin1')
@@ -103,7 +103,7 @@ export const startNchan = async (
   await waitUntilReady(server, () => isUp(url))
   const { stderr } = await run(program, ['-v'], { env })
   return {
-    version: /nginx\/([\d.]+)/.exec(stderr)?.[1] ?? 'of unknown version',
+    version: `nginx ${/nginx\/([\d.]+)/.exec(stderr)?.[1]} with nchan, ${workers === 1 ? 'one worker' : `${workers} workers`}`,
     url,
     pids: workersOf(server),
     publishPath: '/publish',

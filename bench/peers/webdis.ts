@@ -7,7 +7,8 @@ import { getPrograms, type Programs } from './programs.ts'
 
 /** Running ones. `pid`: that of webdis, the bridge. `redisPort`: to fill streams without it. */
 export type Webdis = {
-  redisVersion: string
+  /** What they call themselves, and how durable Redis is. */
+  version: string
   url: string
   pid: number
   redisPort: number
@@ -84,7 +85,7 @@ export const startWebdis = async (folder: string, say: (text: string) => void): 
   await waitUntilReady(bridge, () => isUp(url))
   const { stdout } = await run(join(programs.root, REDIS), ['--version'], { env: programs.env })
   return {
-    redisVersion: /v=([\d.]+)/.exec(stdout)?.[1] ?? 'of unknown version',
+    version: `webdis with Redis ${/v=([\d.]+)/.exec(stdout)?.[1]}, appendonly yes, appendfsync everysec`,
     url,
     pid: bridge.pid,
     redisPort,
