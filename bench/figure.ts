@@ -1,4 +1,5 @@
 /** Owns what a figure is, and how it is measured: contenders in turn, round after round, so that drift hits all alike. */
+import { LoadGone } from './load/process.ts'
 import type { Rate } from './load/rate.ts'
 
 /**
@@ -86,6 +87,7 @@ const attempt = async <Answer>(kept: Attempt, act: () => Promise<Answer>): Promi
   try {
     return await act()
   } catch (err) {
+    if (err instanceof LoadGone) throw err
     kept.failure = err instanceof Error ? err.message : String(err)
     return undefined
   }
@@ -138,11 +140,12 @@ const tryCeiling = async (
     const alone = await ceiling?.()
     return alone ? { ceiling: alone } : {}
   } catch (err) {
+    if (err instanceof LoadGone) throw err
     return { ceilingFailure: err instanceof Error ? err.message : String(err) }
   }
 }
 
-/** Measures a figure. `say` hears of each step. A contender that throws is left out from there on. */
+/** Measures a figure. `say` hears of each step. A contender that throws is left out from there on; throws `LoadGone`. */
 export const measureFigure = async (
   { title, unit, contenders, ceiling }: Figure,
   rounds: number,

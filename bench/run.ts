@@ -10,6 +10,7 @@ import { pullFigures } from './figures/pull.ts'
 import { linesFigures, pagesFigures } from './figures/read.ts'
 import { resumeFigures } from './figures/resume.ts'
 import { slowReaderFigures } from './figures/slow-reader.ts'
+import { LoadGone } from './load/process.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { type BenchOptions, BenchRefused, type Group, type Pace, readOptions, USAGE } from './options.ts'
 import { clearProfiles, summarizeProfile } from './profile.ts'
@@ -62,6 +63,7 @@ async function* measureGroup(stage: Stage, pace: Pace, group: Group): AsyncGener
     const figures = await FIGURES[group](stage, pace)
     for (const figure of figures) yield await measureFigure(figure, pace.rounds, say)
   } catch (err) {
+    if (err instanceof LoadGone) throw err
     yield unprepared(group, err)
   }
 }

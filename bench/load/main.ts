@@ -41,15 +41,15 @@ const JOBS = {
 export type Jobs = typeof JOBS
 export type JobName = keyof Jobs
 
-/** A job as it is sent, and what is sent back. */
-export type JobRequest = { name: JobName; job: unknown }
-export type JobReply = { done: unknown } | { failed: string }
+/** A job as it is sent, and what is sent back: a late answer must not be taken for that of the next job. */
+export type JobRequest = { id: number; name: JobName; job: unknown }
+export type JobReply = { id: number } & ({ done: unknown } | { failed: string })
 
-const run = async ({ name, job }: JobRequest): Promise<JobReply> => {
+const run = async ({ id, name, job }: JobRequest): Promise<JobReply> => {
   try {
-    return { done: await (JOBS[name] as (job: unknown) => Promise<unknown>)(job) }
+    return { id, done: await (JOBS[name] as (job: unknown) => Promise<unknown>)(job) }
   } catch (err) {
-    return { failed: err instanceof Error ? err.message : String(err) }
+    return { id, failed: err instanceof Error ? err.message : String(err) }
   }
 }
 

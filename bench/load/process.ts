@@ -11,13 +11,16 @@ type Done<Name extends JobName> = Awaited<ReturnType<Jobs[Name]>>
 
 /** A process of its own, which does one job at a time. */
 export type Load = {
-  /** Throws what the job throws, and after two minutes. */
+  /** Throws what the job throws, after two minutes, and `LoadGone`. */
   ask: <Name extends JobName>(name: Name, job: Asked<Name>) => Promise<Done<Name>>
   /** Ends it, whatever it is doing; settles when it is gone. */
   stop: () => Promise<void>
 }
 
-const reply = (child: ChildProcess, name: JobName): Promise<JobReply> =>
+/** Nothing can be measured any more: the process of the clients is gone, or was ended. */
+export class LoadGone extends Error {}
+
+const reply = (child: ChildProcess, { id, name }: JobRequest): Promise<JobReply> =>
   new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       clearTimeout(late)
@@ -25,8 +28,10 @@ const reply = (child: ChildProcess, name: JobName): Promise<JobReply> =>
       child.off('exit', gone)
       act()
     }
-    const heard = (message: JobReply) => settle(() => resolve(message))
-    const gone = () => settle(() => reject(new Error(`${name}: the load process ended`)))
+    const heard = (message: JobReply) => {
+      if (message.id === id) settle(() => resolve(message))
+    }
+    const gone = () => settle(() => reject(new LoadGone(`${name}: the load process ended`)))
     const late = setTimeout(
       () => settle(() => reject(new Error(`${name}: not done in ${JOB_TIMEOUT_MS} ms`))),
       JOB_TIMEOUT_MS,
@@ -42,10 +47,12 @@ export const startLoad = (): Load => {
     serialization: 'advanced',
   })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  let nextId = 0
   return {
     async ask<Name extends JobName>(name: Name, job: Asked<Name>): Promise<Done<Name>> {
-      const answered = reply(child, name)
-      const request: JobRequest = { name, job }
+      if (!child.connected) throw new LoadGone(`${name}: the load process has ended`)
+      const request: JobRequest = { id: nextId++, name, job }
+      const answered = reply(child, request)
       child.send(request)
       const message = await answered
       if ('failed' in message) throw new Error(`${name}: ${message.failed}`)
