@@ -1,5 +1,6 @@
 /** Owns a server of events that costs as little as it can: it shows how much the readers alone can take. */
 import { connect, createServer, type Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { writeRequest } from './http.ts'
 import { MARK, writeNumber } from './payload.ts'
 
@@ -43,6 +44,8 @@ const sprayAll = async (sockets: ReadonlySet<Socket>, readers: number, event: Bu
   for (let number = 0; sockets.size === readers; number += EVENTS_AT_ONCE) {
     const events = block(event, mark, number)
     await Promise.all([...sockets].map((socket) => written(socket, events)))
+    // Writes that are done at once would never let it hear that a reader has gone.
+    await nextTurn()
   }
 }
 
