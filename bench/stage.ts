@@ -20,12 +20,12 @@ import { profilerEnv } from './profile.ts'
 export const FOLDER = join(CACHE, 'bench')
 
 /**
- * Peers are started when they are first asked for, and throw each time where they cannot be had. nchan: a worker for each
- * core, as nginx is run; and with one process alone, as Sluice has.
+ * Peers are started when they are first asked for, and throw each time where they cannot be had. nchan: with one
+ * process, as Sluice has, which is the faster way where readers share two cores with it; and with a worker for each core.
  */
 export type Peers = {
   nchan: () => Promise<Nchan>
-  nchanOfOne: () => Promise<Nchan>
+  nchanOnEachCore: () => Promise<Nchan>
   webdis: () => Promise<Webdis>
 }
 
@@ -90,10 +90,10 @@ const createPeers = (folder: string, endings: Endings) => {
     return peer
   }
   const nchanOf = (workers: number) => kept((own, say) => startNchan(own, say, workers))
-  const startFreshNchan = () => nchanOf(availableParallelism())
+  const startFreshNchan = () => nchanOf(1)
   const peers = {
     nchan: once(startFreshNchan),
-    nchanOfOne: once(() => nchanOf(1)),
+    nchanOnEachCore: once(() => nchanOf(availableParallelism())),
     webdis: once(() => kept(startWebdis)),
   }
   return { peers, peerVersions, startFreshNchan }

@@ -43,8 +43,8 @@ const sources = (
 ): { name: string; find: () => Promise<Source>; isPeer: boolean }[] => [
   { name: 'nchan', find: async () => nchanSource(await stage.peers.nchan()), isPeer: true },
   {
-    name: 'nchan, one worker',
-    find: async () => nchanSource(await stage.peers.nchanOfOne()),
+    name: 'nchan, a worker for each core',
+    find: async () => nchanSource(await stage.peers.nchanOnEachCore()),
     isPeer: true,
   },
   ...stage.hosts.map((host) => ({
