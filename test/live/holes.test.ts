@@ -5,6 +5,7 @@ import { createSessions, type Sessions } from '../../src/hosts/sessions.ts'
 import type { JetStream } from '../../src/jetstream.ts'
 import { createStreamReader } from '../../src/live/reader.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import type { Gap, Position } from '../../src/reading.ts'
 import { readSettings } from '../../src/settings.ts'
 import { newTokenKey } from '../support/host.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
@@ -50,7 +51,7 @@ describe('a page of a stream that changes while it is read', () => {
     await session.jetstream.purgeStream(stream, { seq })
   }
 
-  /** A page of everything after `seq`, and all sequences that it tells of in one way or the other. */
+  /** Pages of everything after `seq`, and all sequences that they tell of in one way or the other. */
   const readAfter = async (seq: number, tails: readonly string[], changed: Partial<JetStream>) => {
     const jetstream: JetStream = { ...session.jetstream, ...changed }
     const reader = createStreamReader(jetstream, {
@@ -60,26 +61,34 @@ describe('a page of a stream that changes while it is read', () => {
       now: Date.now,
     })
     const filters = tails.map((tail) => `${stream}.${tail}`)
-    const page = await reader.page({
-      stream,
-      filters,
-      scope: session.cursors.scope(stream, filters),
-      from: { position: { seq } },
-      onGap: 'skip',
-      limit: 100,
-      maxBytes: 1_000_000,
-    })
+    const told = new Set<number>()
+    const gaps: Gap[] = []
+    let from: Position = { seq }
+    for (;;) {
+      const page = await reader.page({
+        stream,
+        filters,
+        scope: session.cursors.scope(stream, filters),
+        from: { position: from },
+        onGap: 'skip',
+        limit: 100,
+        maxBytes: 1_000_000,
+      })
+      for (const message of page.messages) told.add(message.seq)
+      for (let gone = page.gap?.fromSeq ?? 1; gone <= (page.gap?.toSeq ?? 0); gone += 1) told.add(gone)
+      gaps.push(...(page.gap ? [page.gap] : []))
+      from = page.position
+      if (page.upToDate) break
+    }
     await reader.close()
-    const told = new Set(page.messages.map((message) => message.seq))
-    for (let gone = page.gap?.fromSeq ?? 1; gone <= (page.gap?.toSeq ?? 0); gone += 1) told.add(gone)
-    return { page, told: [...told].sort((a, b) => a - b) }
+    return { position: from, gaps, told: [...told].sort((a, b) => a - b) }
   }
 
   it('tells of one gap where the hole at its beginning grows while it is read', async () => {
     await fill()
     await purgeTo(5)
     let asked = 0
-    const { page, told } = await readAfter(2, [], {
+    const { gaps, told } = await readAfter(2, [], {
       streamInfo: async (name, options) => {
         const info = await session.jetstream.streamInfo(name, options)
         asked += 1
@@ -88,7 +97,7 @@ describe('a page of a stream that changes while it is read', () => {
       },
     })
     expect(told).toEqual([3, 4, 5, 6, 7, 8, 9, 10])
-    expect(page.gap).toEqual({ fromSeq: 3, toSeq: 7 })
+    expect(gaps).toEqual([{ fromSeq: 3, toSeq: 7 }])
   })
 
   it('tells of what was removed between the batches of its two filters', async () => {
@@ -141,7 +150,7 @@ describe('a page of a stream that changes while it is read', () => {
     await fill()
     let readOdd: Promise<unknown> | undefined
     let stored: Promise<void> | undefined
-    const { page, told } = await readAfter(0, ['odd', 'even'], {
+    const { position, told } = await readAfter(0, ['odd', 'even'], {
       getBatch: async (name, request) => {
         const reading = readOdd ? undefined : session.jetstream.getBatch(name, request)
         readOdd ??= reading
@@ -152,14 +161,14 @@ describe('a page of a stream that changes while it is read', () => {
         return await session.jetstream.getBatch(name, request)
       },
     })
-    expect(told).toEqual(Array.from({ length: page.position.seq }, (_, index) => index + 1))
+    expect(told).toEqual(Array.from({ length: position.seq }, (_, index) => index + 1))
   })
 
   it('moves past no message that was stored while the leader was asked for the end of its two filters', async () => {
     await fill()
     let askedFirst: Promise<unknown> | undefined
     let stored: Promise<void> | undefined
-    const { page, told } = await readAfter(0, ['odd', 'even'], {
+    const { position, told } = await readAfter(0, ['odd', 'even'], {
       getMessage: async (name, lookup) => {
         const asking = askedFirst ? undefined : session.jetstream.getMessage(name, lookup)
         askedFirst ??= asking
@@ -170,6 +179,6 @@ describe('a page of a stream that changes while it is read', () => {
         return await session.jetstream.getMessage(name, lookup)
       },
     })
-    expect(told).toEqual(Array.from({ length: page.position.seq }, (_, index) => index + 1))
+    expect(told).toEqual(Array.from({ length: position.seq }, (_, index) => index + 1))
   })
 })
