@@ -14,6 +14,7 @@ export const GROUPS = [
   'pull',
   'resume',
   'slow-reader',
+  'bundle',
 ] as const
 export type Group = (typeof GROUPS)[number]
 

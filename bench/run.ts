@@ -2,6 +2,7 @@
 import { join, relative } from 'node:path'
 import { ROOT } from '../scripts/paths.ts'
 import { type Figure, measureFigure, type Result } from './figure.ts'
+import { workerFigures } from './figures/bundle.ts'
 import { fanOutFigures, latencyFigures } from './figures/fan-out.ts'
 import { filtersFigures } from './figures/filters.ts'
 import { memoryFigures } from './figures/memory.ts'
@@ -28,6 +29,7 @@ const FIGURES: Record<Group, (stage: Stage, pace: Pace) => Promise<Figure[]>> = 
   pull: pullFigures,
   resume: resumeFigures,
   'slow-reader': slowReaderFigures,
+  bundle: workerFigures,
 }
 
 const say = (text: string): void => console.error(text)

@@ -7,6 +7,7 @@ import { freePort } from '../../scripts/ports.ts'
 import { startServer, waitUntilReady } from '../../scripts/processes.ts'
 import { getWorkerBundle, METAFILE, type WorkerBundle } from '../../scripts/worker-bundle.ts'
 import { workerdPath } from '../../scripts/workerd.ts'
+import { type Figure, median } from '../figure.ts'
 
 /** Of esbuild's metafile, what is read here. */
 type Metafile = { outputs: Record<string, { inputs: Record<string, { bytesInOutput: number }> }> }
@@ -116,3 +117,31 @@ export const measureStartUp = async (rounds: number): Promise<number[]> => {
   for (let round = 0; round < rounds; round++) spent.push(await measureOnce(bundle))
   return spent
 }
+
+/** What a deploy uploads, and what it costs to begin. */
+export const workerFigures = async (): Promise<Figure[]> => [
+  {
+    title: 'bundle of the Worker',
+    unit: 'KiB, gzip',
+    contenders: [
+      {
+        name: 'worker',
+        warmUp: async () => {},
+        measure: async () => ({ value: (await measureBundle()).gzipBytes / 1_024 }),
+        floors: [{ of: 'value', most: 120 }],
+      },
+    ],
+  },
+  {
+    title: 'start-up of the Worker',
+    unit: 'ms of CPU',
+    contenders: [
+      {
+        name: 'worker',
+        warmUp: () => measureStartUp(1),
+        measure: async () => ({ value: median(await measureStartUp(3)) }),
+        floors: [{ of: 'value', most: 50 }],
+      },
+    ],
+  },
+]
