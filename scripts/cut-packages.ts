@@ -23,6 +23,8 @@ const NATS_CUTS: readonly Cut[] = [
     to: '\nlet helper;',
     put: `\nimport * as denoHelper from '${relative(FOLDER, join(ROOT, 'src/adapters/nats/ed25519.ts'))}';`,
   },
+  // Requests: adapters/nats has an inbox of its own.
+  { from: '\n    requestMany(', to: '\n    flush() {' },
   { from: '\n    async jetstreamManager(opts = {}) {', to: '\n    getServerVersion() {' },
   { from: '\n    get services() {', to: '\n    reconnect() {' },
 ]

@@ -13,7 +13,9 @@ export interface Position {
   readonly time?: string
   /** Stands for that time in a cursor of a run: `markOf` it. */
   readonly mark?: number
-  /** Stands for the message at `seq` where its time is not known: right after a publish. */
+  /** Stands for the message at `seq` where its time is not known, right after a publish: `checksumOf` it. */
+  readonly checksum?: number
+  /** The same in cursors of version 1. */
   readonly digest?: string
   /** While the last message of each subject is being read: the sequence where that snapshot ends. */
   readonly snapshotSeq?: number

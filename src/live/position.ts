@@ -3,7 +3,7 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
 import { markOf, toNanos } from '../schemas/time.ts'
-import { digestMessage } from '../tokens/cursor.ts'
+import { checksumOf, digestMessage } from '../tokens/cursor.ts'
 import type { ReadBatch } from './batches.ts'
 
 /** Right before the first message there is. */
@@ -43,8 +43,8 @@ export async function verify(
 }
 
 /** Whether a position says what message it stands at. */
-export const tellsMessage = ({ seq, time, mark, digest }: Position): boolean =>
-  seq > 0 && (time !== undefined || mark !== undefined || digest !== undefined)
+export const tellsMessage = ({ seq, time, mark, checksum, digest }: Position): boolean =>
+  seq > 0 && [time, mark, checksum, digest].some((known) => known !== undefined)
 
 /** Whether the message at the position is the one it was; one that is gone cannot be told. */
 async function isSameMessage(
@@ -52,14 +52,16 @@ async function isSameMessage(
   position: Position,
   askMessage: AskMessage,
 ): Promise<boolean> {
-  const { seq, digest } = position
+  const { seq, checksum } = position
   const isTimed = position.time !== undefined || position.mark !== undefined
   if (seq < state.first_seq || !tellsMessage(position)) return true
   if (seq === state.last_seq && isTimed && isOfTime(position, state.last_ts)) return true
   const message = await askMessage()
   if (!message) return true
   if (isTimed) return isOfTime(position, message.time)
-  return digestMessage(message.subject, message.payload) === digest
+  const { subject, payload } = message
+  if (checksum !== undefined) return checksum === checksumOf(subject, payload)
+  return digestMessage(subject, payload) === position.digest
 }
 
 const isOfTime = ({ time, mark }: Position, stored: string) =>

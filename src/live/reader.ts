@@ -2,7 +2,7 @@
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
-import { digestMessage } from '../tokens/cursor.ts'
+import { checksumOf } from '../tokens/cursor.ts'
 import { createFeeds, type Feeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
@@ -46,7 +46,7 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
       return {
         seq,
         ...(created === undefined ? {} : { created }),
-        ...(duplicate ? {} : { digest: digestMessage(subject, payload) }),
+        ...(duplicate ? {} : { checksum: checksumOf(subject, payload) }),
       }
     },
 

@@ -1,9 +1,10 @@
 /** Owns cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
 import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import { BridgeError } from '../errors.ts'
 import type { CursorRun, CursorScope, Position } from '../reading.ts'
 import { fromNanos, toNanos } from '../schemas/time.ts'
-import { createRun, openRun } from './run.ts'
+import { createRun, openRun, type Run } from './run.ts'
 import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal.ts'
 
 /** One position: flags, stream and filter digests, seq, then what the flags name, 8 bytes each. */
@@ -11,6 +12,10 @@ const ALONE = 'c1'
 /** A position in a run: the same as its head, and a block that tells how far behind it. */
 const IN_RUN = 'c2'
 const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
+/** Of the head of a run of publishes: what stands for a message in its block is a checksum, not its time. */
+const PUBLISHED = 16
+/** So far behind the head of such a run may a message be that was stored before the first of it. */
+const PUBLISHED_BEFORE = 1_000_000
 const DIGEST_BYTES = 8
 const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
 /** Names that callers make up must not fill the memory. */
@@ -49,7 +54,12 @@ function digestOf(...parts: (string | Uint8Array)[]): Buffer {
   return hash.digest().subarray(0, DIGEST_BYTES)
 }
 
-/** What a publish's cursor knows of its message, whose time only the stream knows. */
+/** What a publish's cursor knows of its message, whose time only the stream knows: the CRC-32 of subject and payload. */
+export function checksumOf(subject: string, payload: Uint8Array): number {
+  return crc32(payload, crc32(subject))
+}
+
+/** What it knew in cursors of version 1. */
 export function digestMessage(subject: string, payload: Uint8Array): string {
   return digestOf(subject, payload).toString('base64url')
 }
@@ -78,10 +88,17 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
       throw new BridgeError('cursor_mismatch', 'The cursor is of a read with another subject filter.')
     }
     const position = unpack(packed)
-    return 'offset' in moved ? { ...position, seq: position.seq + moved.offset, mark: moved.mark } : position
+    if (!('offset' in moved)) return position
+    const isPublished = ((packed[0] ?? 0) & PUBLISHED) !== 0
+    const known = isPublished ? { checksum: moved.mark } : { mark: moved.mark }
+    return { ...position, seq: position.seq + moved.offset, ...known }
   }
+  const sealPublished = publishedRun(sealing, head)
   return {
-    seal: (position) => sealing.alone.seal(pack(head, position)),
+    seal: ({ checksum, ...position }) =>
+      checksum === undefined
+        ? sealing.alone.seal(pack(head, position))
+        : sealPublished({ checksum, ...position }),
     run: (base) => cursorRun(sealing, head, base),
     open: (token) => openAs(token, [NO_FILTER, filterDigest]),
     openOwn: (token) => openAs(token, [filterDigest]),
@@ -92,7 +109,7 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
 function cursorRun(
   { keyring: [key], inRun }: Sealing,
   head: Buffer,
-  { time: _, mark: __, digest: ___, ...base }: Position,
+  { time: _, mark: __, digest: ___, checksum: ____, ...base }: Position,
 ): CursorRun {
   const begin = (seq: number) => {
     const token = inRun.seal(pack(head, { ...base, seq }))
@@ -109,6 +126,26 @@ function cursorRun(
       // Too far from the head, which happens where a filter leaves out billions: each gets a head of its own.
       return texts ? texts.map((text) => `${token}.${text}`) : messages.map(sealOne)
     },
+  }
+}
+
+/** One run for all publishes to a stream; begun anew where the stream is another, or a message too far off. */
+function publishedRun({ keyring: [key], inRun }: Sealing, head: Buffer) {
+  let begun: { created: string | undefined; token: string; run: Run } | undefined
+  const begin = (seq: number, created: string | undefined) => {
+    const headSeq = Math.max(0, seq - PUBLISHED_BEFORE)
+    const packed = pack(head, { seq: headSeq, ...(created === undefined ? {} : { created }) })
+    packed[0] = (packed[0] ?? 0) | PUBLISHED
+    const token = inRun.seal(packed)
+    return { created, token, run: createRun(key, token, headSeq) }
+  }
+  return ({ seq, created, checksum }: Position & { checksum: number }): string => {
+    if (begun?.created !== created) begun = undefined
+    begun ??= begin(seq, created)
+    const text = begun.run.sealOne(seq, checksum)
+    if (text !== undefined) return `${begun.token}.${text}`
+    begun = begin(seq, created)
+    return `${begun.token}.${begun.run.sealOne(seq, checksum)}`
   }
 }
 

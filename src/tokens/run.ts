@@ -18,6 +18,8 @@ const BLOCK_CHARS = 22
 export interface Run {
   /** A text for each message, or undefined where one is too far from the head. */
   seal(messages: readonly { readonly seq: number; readonly time: string }[]): string[] | undefined
+  /** The same for one message, with any 32 bits that stand for it. */
+  sealOne(seq: number, mark: number): string | undefined
 }
 
 /**
@@ -32,6 +34,8 @@ export function createRun(key: Key, head: string, headSeq: number): Run {
   const cipher = createCipheriv(CIPHER, key.blockSecret, null).setAutoPadding(false)
   const bound = bindingOf(head)
   const binding = [bound.readUInt32BE(0), bound.readUInt32BE(4)] as const
+  const one = Buffer.alloc(BLOCK_BYTES)
+  bound.copy(one, BINDING_AT)
   return {
     seal(messages) {
       const blocks = new DataView(new ArrayBuffer(messages.length * BLOCK_BYTES))
@@ -46,6 +50,13 @@ export function createRun(key: Key, head: string, headSeq: number): Run {
         at += BLOCK_BYTES
       }
       return encodeBlocks(cipher.update(new Uint8Array(blocks.buffer)))
+    },
+    sealOne(seq, mark) {
+      const offset = seq - headSeq
+      if (offset < 0 || offset > MAX_OFFSET) return undefined
+      one.writeUInt32BE(offset, 0)
+      one.writeUInt32BE(mark, MARK_AT)
+      return cipher.update(one).toString('base64url')
     },
   }
 }

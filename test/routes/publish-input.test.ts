@@ -2,11 +2,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
+import { createDependencies } from '../../src/bridge.ts'
 import type { Session } from '../../src/context.ts'
 import { BridgeError, type FieldError } from '../../src/errors.ts'
+import { createMetrics } from '../../src/metrics.ts'
 import { createRouter } from '../../src/router.ts'
 import { publish } from '../../src/routes/publish.ts'
 import { isReserved } from '../../src/schemas/names.ts'
+import { readSettings } from '../../src/settings.ts'
 
 /** What becomes of a request: its refused fields, or that it came to JetStream with this subject. */
 type Outcome = { readonly refused: readonly FieldError[] } | { readonly code: string } | 'taken'
@@ -17,7 +20,21 @@ const session = {
 } as unknown as Session
 
 const app = createRouter()
+const settings = readSettings({
+  AUTH: 'none',
+  NATS_URL: 'ws://127.0.0.1:1',
+  TOKEN_KEYS: `k:${'A'.repeat(43)}`,
+})
+const metrics = createMetrics({})
+const dependencies = createDependencies(settings, {
+  host: 'node',
+  metrics,
+  openSession: () => session,
+  writeLine: () => {},
+})
+
 app.use(async (c, next) => {
+  c.set('dependencies', dependencies)
   c.set('session', session)
   await next()
 })
