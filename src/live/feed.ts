@@ -12,9 +12,6 @@ const LINGER_MS = 5_000
 /** Where most readers cannot keep up, they all wait this long for each other before the slow ones are left behind. */
 const LONGEST_HOLD_MS = 100
 const HOLD_STEP_MS = 5
-/** Where messages come close behind each other they are handed out together: each write to a reader costs about this. */
-const WRITE_COST_MS = 0.01
-const LONGEST_SPACING_MS = 25
 /** Subjects whose readers are remembered. */
 const MAX_ROUTES = 10_000
 
@@ -61,8 +58,7 @@ class StreamFeed implements Feed {
   readonly #early = new Map<SeatBuffer, Channel>()
   #at: FeedPoint
   #unflushed: Channel[] = []
-  #flushedAt = 0
-  #seatCount = 0
+  #isWriting = false
   /** Messages that wait while the stream is asked about a hole in front of them. */
   #queue: StoredMessage[] = []
   #asking: Promise<void> | undefined
@@ -142,12 +138,11 @@ class StreamFeed implements Feed {
   #settle(seat: SeatBuffer, channel: Channel): void {
     channel.flush()
     channel.seats.add(seat)
-    this.#seatCount += 1
   }
 
   #leave(channel: Channel, seat: SeatBuffer): void {
     this.#early.delete(seat)
-    if (channel.seats.delete(seat)) this.#seatCount -= 1
+    channel.seats.delete(seat)
     const stillComing = [...this.#early.values()].includes(channel)
     if (channel.seats.size === 0 && !stillComing && this.#channels.get(channel.key) === channel)
       this.#close(channel)
@@ -197,19 +192,28 @@ class StreamFeed implements Feed {
     }
   }
 
-  /** The first message after a while at once, with all that came in one go; what follows it closely, together. */
+  /** What comes in one go is handed out in one go. */
   #flushSoon(): void {
-    const spacingMs = Math.min(this.#seatCount * WRITE_COST_MS, LONGEST_SPACING_MS)
-    const waitMs = this.#flushedAt + spacingMs - Date.now()
-    if (waitMs <= 0) queueMicrotask(() => this.#flush())
-    else setTimeout(() => this.#flush(), waitMs)
+    if (!this.#isWriting) queueMicrotask(() => this.#flush())
   }
 
+  /**
+   * Hands out, and no more until that is written: writing costs each reader the same however much it is, so under load
+   * what comes meanwhile goes together.
+   */
   #flush(): void {
     const channels = this.#unflushed
     this.#unflushed = []
-    this.#flushedAt = Date.now()
     for (const channel of channels) channel.flush()
+    if (channels.length === 0 || this.#isWriting) return
+    this.#isWriting = true
+    // Whatever the writes need of this thread comes before the timer.
+    setTimeout(() => this.#written(), 0)
+  }
+
+  #written(): void {
+    this.#isWriting = false
+    if (!this.#ended) this.#flush()
   }
 
   #routesOf(subject: string): readonly Channel[] {
