@@ -14,11 +14,6 @@ export function covers(filter: string, subject: string): boolean {
   return filterTokens.length === tokens.length
 }
 
-/** Whether a subject is wanted; no filters want everything. */
-export function matches(filters: readonly string[], subject: string): boolean {
-  return filters.length === 0 || filters.some((filter) => covers(filter, subject))
-}
-
 /** The same filters without those that another one covers. */
 export function withoutCovered(filters: readonly string[]): string[] {
   const distinct = [...new Set(filters)]
