@@ -239,7 +239,7 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
       const stream = await makeStream(jetstream)
       await work(stream)
       await publishText(jetstream, `${stream}.a`, 'x')
-      const [delivery] = await pull(stream)
+      const [delivery] = await pull(stream, { waitMs: 5_000 })
       await jetstream.deleteConsumer(stream, 'work')
       const reply = delivery?.replySubject ?? ''
       expect(await codeOf(jetstream.settle(reply, { action: 'ack' }))).toBe('consumer_not_found')
