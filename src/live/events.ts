@@ -1,7 +1,8 @@
 /** Owns server-sent events as text: what a reader of a stream is told. */
 import type { StoredMessage } from '../jetstream.ts'
 import type { CursorScope, Gap, Page, PayloadForm } from '../reading.ts'
-import { encodeMessage } from '../schemas/message.ts'
+import { createMessageEncoder } from '../schemas/message.ts'
+import { pageCursors } from '../tokens/cursor.ts'
 
 /** When the client should come back after a cut. */
 const RETRY_MS = 1_000
@@ -41,27 +42,21 @@ export function messageEvents(
   messages: readonly StoredMessage[],
   cursors: readonly string[],
 ): string {
+  const encode = createMessageEncoder(stream, payload)
   let text = ''
   for (const [index, message] of messages.entries()) {
     const cursor = cursors[index] ?? ''
-    text += encodeEvent('message', cursor, encodeMessage(stream, message, payload, { cursor }))
+    text += encodeEvent('message', cursor, encode(message, `"cursor":"${cursor}"`))
   }
   return text
 }
 
 /** The events of a page of history, in one text. */
 export function pageEvents(wording: Wording, page: Page): string {
-  const { position, snapshotSeq, gap, messages } = page
+  const { position, gap, messages } = page
   const incarnation = position.created === undefined ? {} : { created: position.created }
   const gapText = gap ? gapEvent(wording.scope.seal({ ...incarnation, seq: gap.toSeq }), gap) : ''
-  const [first] = messages
-  if (!first) return gapText
-  const run = wording.scope.run({
-    ...incarnation,
-    seq: first.seq,
-    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
-  })
-  return gapText + messageEvents(wording, messages, run.seal(messages))
+  return gapText + messageEvents(wording, messages, pageCursors(wording.scope, page))
 }
 
 function encodeEvent(event: string, id: string, data: string): string {

@@ -1,6 +1,7 @@
 /** Owns a page as bytes: one JSON document, or a line for each message. */
 import type { CursorScope, Page, PayloadForm } from '../reading.ts'
 import { createMessageEncoder } from '../schemas/message.ts'
+import { pageCursors } from '../tokens/cursor.ts'
 
 /** How the messages of a read are written. */
 export interface PageForm {
@@ -37,21 +38,14 @@ function encodeGap({ gap }: Page): string {
 
 /** Each message with the cursor right after it. */
 function writeMessages(
-  { messages, position, snapshotSeq }: Page,
+  page: Page,
   { stream, scope, payload }: PageForm,
   { write, between, after }: { write: (text: string) => void; between: string; after: string },
 ): void {
-  const [first] = messages
-  if (!first) return
-  const base = {
-    seq: first.seq,
-    ...(position.created === undefined ? {} : { created: position.created }),
-    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
-  }
-  const cursors = scope.run(base).seal(messages)
+  const cursors = pageCursors(scope, page)
   const encode = createMessageEncoder(stream, payload)
   let before = ''
-  for (const [index, message] of messages.entries()) {
+  for (const [index, message] of page.messages.entries()) {
     write(`${before}${encode(message, `"cursor":"${cursors[index]}"`)}${after}`)
     before = between
   }

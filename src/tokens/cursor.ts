@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { BridgeError } from '../errors.ts'
-import type { CursorRun, CursorScope, Position } from '../reading.ts'
+import type { CursorRun, CursorScope, Page, Position } from '../reading.ts'
 import { fromNanos, toNanos } from '../schemas/time.ts'
 import { createRun, openRun, type Run } from './run.ts'
 import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal.ts'
@@ -62,6 +62,18 @@ export function checksumOf(subject: string, payload: Uint8Array): number {
 /** What it knew in cursors of version 1. */
 export function digestMessage(subject: string, payload: Uint8Array): string {
   return digestOf(subject, payload).toString('base64url')
+}
+
+/** The cursor right after each message of a page. */
+export function pageCursors(scope: CursorScope, { messages, position, snapshotSeq }: Page): string[] {
+  const [first] = messages
+  if (!first) return []
+  const base = {
+    seq: first.seq,
+    ...(position.created === undefined ? {} : { created: position.created }),
+    ...(snapshotSeq === undefined ? {} : { snapshotSeq }),
+  }
+  return scope.run(base).seal(messages)
 }
 
 /** What seals and opens cursors of either form. */
