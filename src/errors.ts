@@ -57,11 +57,15 @@ export const ERRORS = {
   consumer_busy: kind(409, 'The consumer cannot take the pull now', true),
   cursor_expired: kind(410, 'Messages after the cursor are gone'),
   stream_recreated: kind(410, 'The stream is not the one the cursor is from'),
-  precondition_failed: kind(412, 'The subject is not at the expected sequence'),
+  precondition_failed: kind(412, 'A condition of the publish does not hold'),
   payload_too_large: kind(413, 'The payload is too large'),
   unsupported_media_type: kind(415, 'The content type is not supported here'),
+  idempotency_conflict: kind(422, 'The key was used for another message'),
+  batch_incomplete: kind(422, 'The messages of an atomic batch are not all for one stream'),
+  batch_refused: kind(422, 'Nothing of the atomic batch is stored, since another message of it was refused'),
   refused_by_jetstream: kind(422, 'JetStream refused the request'),
   too_many_requests: kind(429, 'A limit on requests is reached', true),
+  batches_in_flight: kind(429, 'The stream has as many atomic batches under way as it may', true),
   too_many_readers: kind(429, 'The credential has as many readers as it may', true),
   internal: kind(500, 'Something failed inside the bridge', false, 'possible'),
   not_supported: kind(501, 'The NATS server does not support this'),
@@ -90,14 +94,17 @@ interface BridgeErrorOptions {
   readonly cause?: unknown
   readonly errors?: readonly FieldError[]
   /** Further members of the problem, such as `current_seq`. */
-  readonly members?: Readonly<Record<string, string | number>>
+  readonly members?: ProblemMembers
 }
+
+/** What a problem of a code says besides. */
+export type ProblemMembers = Readonly<Record<string, unknown>>
 
 /** A failure with a documented code. `message` is public, `cause` is only logged. */
 export class BridgeError extends Error {
   readonly code: ErrorCode
   readonly errors: readonly FieldError[] | undefined
-  readonly members: Readonly<Record<string, string | number>>
+  readonly members: ProblemMembers
 
   constructor(code: ErrorCode, detail: string, options: BridgeErrorOptions = {}) {
     super(detail, { cause: options.cause })

@@ -17,6 +17,15 @@ export interface PubAck {
   readonly stream: string
   readonly seq: number
   readonly duplicate: boolean
+  /** The new value, where the message added to a counter. */
+  readonly val?: string
+}
+
+/** JetStream's confirmation of an atomic batch: its messages have the `count` sequences up to `lastSeq`. */
+export interface BatchAck {
+  readonly stream: string
+  readonly lastSeq: number
+  readonly count: number
 }
 
 /** One message as the stream has it. `time`: RFC 3339 UTC with nanoseconds. */
@@ -170,10 +179,16 @@ export interface JetStream {
   ping(): Promise<void>
 
   /**
-   * Publishes and waits for the `PubAck`; never retries.
+   * Publishes and waits for the `PubAck`; never retries. Calls are sent in their order.
    * Throws `subject_not_found`, `precondition_failed`, `payload_too_large`, `stream_full`, `publish_unconfirmed`.
    */
   publish(message: OutgoingMessage): Promise<PubAck>
+  /**
+   * Publishes a batch that is stored as a whole or not at all; never retries. At least one message, all of one stream.
+   * Throws as `publish`, and `batch_incomplete` where messages of it did not come to one stream, `batches_in_flight`.
+   * Source: NATS ADR-50, JetStream Batch Publishing.
+   */
+  publishAtomic(messages: readonly OutgoingMessage[]): Promise<BatchAck>
 
   /** The stream that listens on a subject; undefined where none does. */
   streamOf(subject: string): Promise<string | undefined>

@@ -97,6 +97,8 @@ export interface StreamReader {
   page(request: PageRequest): Promise<Page>
   /** The position right after a message of ours that was just stored. */
   positionAfter(message: OutgoingMessage, ack: PubAck): Promise<Position>
+  /** How long the stream remembers a key, ms; undefined where the credential may not ask. */
+  duplicateWindowOf(stream: string): Promise<number | undefined>
   /** Server-sent events of the stream, encoded: history, then live, until it is cancelled. Throws as `page`. */
   tail(request: TailRequest): Promise<ReadableStream<Uint8Array>>
 }

@@ -13,6 +13,7 @@ const LEFT = [
   'path-router.ts',
   'read-body.ts',
   'deliveries.ts',
+  'publishing/',
   'middleware/',
   'routes/',
 ]

@@ -6,6 +6,7 @@ const FRESH_MS = 5_000
 
 interface Incarnation {
   readonly created: string | undefined
+  readonly duplicateWindowMs: number | undefined
   readonly askedAt: number
   /** The highest sequence seen: a stream made again begins below it. */
   highestSeq: number
@@ -14,7 +15,11 @@ interface Incarnation {
 export interface Incarnations {
   /** The creation time of the stream that just stored a message at `seq`; undefined where the credential may not ask. */
   createdOf(stream: string, seq: number): Promise<string | undefined>
+  /** How long the stream remembers a key, ms, as it was within the last seconds; undefined where it may not be asked. */
+  duplicateWindowOf(stream: string): Promise<number | undefined>
 }
+
+const NANOS_PER_MS = 1e6
 
 export function createIncarnations(jetstream: JetStream, now: () => number): Incarnations {
   const known = new Map<string, Promise<Incarnation>>()
@@ -22,27 +27,39 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
   const ask = async (stream: string): Promise<Incarnation> => {
     const askedAt = now()
     try {
-      const { created, state } = await jetstream.streamInfo(stream)
-      return { created, askedAt, highestSeq: state.last_seq }
+      const { created, config, state } = await jetstream.streamInfo(stream)
+      const duplicateWindowMs = Number(config.duplicate_window ?? 0) / NANOS_PER_MS
+      return { created, duplicateWindowMs, askedAt, highestSeq: state.last_seq }
     } catch {
-      return { created: undefined, askedAt, highestSeq: 0 }
+      return { created: undefined, duplicateWindowMs: undefined, askedAt, highestSeq: 0 }
     }
   }
+  const askAnew = (stream: string) => {
+    const asking = ask(stream)
+    known.set(stream, asking)
+    return asking
+  }
+  const isFresh = ({ askedAt }: Incarnation) => now() - askedAt < FRESH_MS
 
   return {
     async createdOf(stream, seq) {
       const first = known.get(stream)
       const incarnation = await first
-      if (incarnation && now() - incarnation.askedAt < FRESH_MS && seq > incarnation.highestSeq) {
+      if (incarnation && isFresh(incarnation) && seq > incarnation.highestSeq) {
         incarnation.highestSeq = seq
         return incarnation.created
       }
       // Of all who find it stale one asks; that began after their messages were stored, so it tells for them too.
       const begun = known.get(stream)
       if (begun && begun !== first) return (await begun).created
-      const asking = ask(stream)
-      known.set(stream, asking)
-      return (await asking).created
+      return (await askAnew(stream)).created
+    },
+    async duplicateWindowOf(stream) {
+      const first = known.get(stream)
+      const incarnation = await first
+      if (incarnation && isFresh(incarnation)) return incarnation.duplicateWindowMs
+      const begun = known.get(stream)
+      return (await (begun && begun !== first ? begun : askAnew(stream))).duplicateWindowMs
     },
   }
 }

@@ -50,6 +50,8 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
       }
     },
 
+    duplicateWindowOf: (stream) => incarnations.duplicateWindowOf(stream),
+
     async tail(request) {
       const first = await readPage(jetstream, { ...request, ...FIRST_STEP })
       return new ReadableStream<Uint8Array>(new Tail(parts, request, first), { highWaterMark: 0 })

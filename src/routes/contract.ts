@@ -2,6 +2,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../context.ts'
 import { examples } from '../schemas/examples.ts'
+import { spelledNatsHeader } from '../schemas/nats-headers.ts'
 import { problemExamples } from '../schemas/problem.ts'
 
 /** An OpenAPI 3.1 document. */
@@ -101,10 +102,7 @@ function examplesIn(text: string) {
 
 /** Header names have no case in HTTP; people know them by this one. */
 function spelled(name: string): string {
-  const special: Readonly<Record<string, string>> = {
-    'nats-ttl': 'Nats-TTL',
-    'last-event-id': 'Last-Event-ID',
-  }
   if (name.startsWith('trace')) return name
-  return special[name] ?? name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())
+  if (name === 'last-event-id') return 'Last-Event-ID'
+  return spelledNatsHeader(name) ?? name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())
 }

@@ -4,19 +4,20 @@ import type { Context } from 'hono'
 import { answer as answerWith } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
-import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
+import type { MessageHeaders } from '../jetstream.ts'
+import { messageIdOf } from '../publishing/keys.ts'
+import { createPublisher } from '../publishing/publisher.ts'
 import { readBody } from '../read-body.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { isReserved, subject, subjectFault } from '../schemas/names.ts'
+import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
 import { problems } from '../schemas/problem.ts'
 import {
   CHECKED_HEADERS,
   encodePublished,
   publishedSchema,
   publishHeaders,
-  RELEASE_OF_LEVEL,
-  requiredLevel,
   toMessageHeaders,
 } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
@@ -55,6 +56,7 @@ const publishMessageRoute = createRoute({
     ...problems(
       'subject_not_found',
       'precondition_failed',
+      'idempotency_conflict',
       'payload_too_large',
       'publish_unconfirmed',
       'publish_unconfirmed_keyed',
@@ -71,22 +73,20 @@ publish.openAPIRegistry.registerPath(publishMessageRoute)
 publish.post(publishMessageRoute.getRoutingPath(), async (c) => {
   const { subject, headers } = readInput(c)
   const { jetstream, reader, cursors } = c.get('session')
-  const { metrics, settings } = c.get('dependencies')
+  const { metrics, settings, now } = c.get('dependencies')
   const server = await jetstream.server()
-  const required = requiredLevel(headers)
-  if (required && server.apiLevel < required.level) {
-    throw new BridgeError(
-      'not_supported',
-      `${required.header} needs NATS ${RELEASE_OF_LEVEL[required.level]}; the server is ${server.version}.`,
-    )
-  }
+  requireHeed(headers, server)
   const payload = await readBody(c.req.raw, Math.min(server.maxPayloadBytes, settings.MAX_BODY_BYTES))
   const message = { subject, payload, headers }
-  const ack = await publishOnce(jetstream, message)
+  const publisher = createPublisher(jetstream, { deadlineMs: settings.PUBLISH_DEADLINE_MS, now })
+  const ack = await publisher.publish(message)
   metrics.publishes.add(1)
-  const position = await reader.positionAfter(message, ack)
+  const [position, duplicateWindowMs] = await Promise.all([
+    reader.positionAfter(message, ack),
+    MSG_ID in headers ? reader.duplicateWindowOf(ack.stream) : undefined,
+  ])
   const cursor = cursors.scope(ack.stream, []).seal(position)
-  return answerWith(c, encodePublished(ack, cursor), {
+  return answerWith(c, encodePublished(ack, cursor, duplicateWindowMs), {
     status: ack.duplicate ? 200 : 201,
     headers: {
       'Content-Type': 'application/json',
@@ -108,60 +108,28 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   const own = sent.filter(([name]) => CHECKED_HEADERS.has(name))
   const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(own)) : {}
   if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
-  return { subject, headers: { ...toMessageHeaders(sent), ...toConditions(said) } }
+  const passed = toMessageHeaders(sent)
+  const headers = { ...passed, ...toConditions(said, passed, c.get('caller').tenant) }
+  if (own.length > 0) checkNatsHeaders(headers, (header) => header.toLowerCase())
+  return { subject, headers }
 }
 
 type PublishHeaders = z.output<typeof publishHeaders>
 
-const MSG_ID = 'Nats-Msg-Id'
-const EXPECTED_SEQ = 'Nats-Expected-Last-Subject-Sequence'
-
-/** The request's own conditions in JetStream's words. */
-function toConditions(said: PublishHeaders): MessageHeaders {
+/** The request's own key and conditions in JetStream's words. */
+function toConditions(said: PublishHeaders, passed: MessageHeaders, tenant: string): MessageHeaders {
   const expected = said['if-match']?.slice(1, -1) ?? (said['if-none-match'] && '0')
   if (said['if-match'] && said['if-none-match'])
     throw refuse('if-none-match', 'must not be given together with if-match')
-  if (expected !== undefined && said['nats-expected-last-subject-sequence'] !== undefined) {
+  if (expected !== undefined && passed[EXPECTED_LAST_SUBJECT_SEQ] !== undefined) {
     throw refuse(
-      'nats-expected-last-subject-sequence',
+      EXPECTED_LAST_SUBJECT_SEQ.toLowerCase(),
       'must not be given together with if-match or if-none-match',
     )
   }
+  const key = said['idempotency-key']
   return {
-    ...(said['idempotency-key'] === undefined ? {} : { [MSG_ID]: [said['idempotency-key']] }),
-    ...(expected === undefined ? {} : { [EXPECTED_SEQ]: [expected] }),
-  }
-}
-
-/** Publishes; a refused condition is looked at again, since the message itself may be what changed the subject. */
-async function publishOnce(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck> {
-  try {
-    return await jetstream.publish(message)
-  } catch (failure) {
-    if (!(failure instanceof BridgeError) || failure.code !== 'precondition_failed') throw failure
-    const key = message.headers[MSG_ID]?.[0]
-    const told = failure.members.current_seq
-    const last =
-      key === undefined && told !== undefined ? undefined : await findLast(jetstream, message.subject)
-    if (last && key !== undefined && last.message.headers[MSG_ID]?.[0] === key) {
-      return { stream: last.stream, seq: last.message.seq, duplicate: true }
-    }
-    const current = told ?? last?.message.seq ?? 0
-    throw new BridgeError('precondition_failed', `The last sequence of "${message.subject}" is ${current}.`, {
-      cause: failure,
-      members: { current_seq: current },
-    })
-  }
-}
-
-/** The last message of a subject; undefined where there is none, or the credential may not look. */
-async function findLast(jetstream: JetStream, subject: string) {
-  try {
-    const stream = await jetstream.streamOf(subject)
-    const message = stream && (await jetstream.getMessage(stream, { lastBySubject: subject }))
-    return message ? { stream, message } : undefined
-  } catch (failure) {
-    if (failure instanceof BridgeError && failure.code === 'forbidden') return undefined
-    throw failure
+    ...(key === undefined ? {} : { [MSG_ID]: [messageIdOf(tenant, key)] }),
+    ...(expected === undefined ? {} : { [EXPECTED_LAST_SUBJECT_SEQ]: [expected] }),
   }
 }

@@ -40,11 +40,18 @@ export const problemSchema = z
       .readonly()
       .optional()
       .openapi({ description: 'The refused parts of the input.' }),
-    current_seq: z
-      .number()
-      .int()
+    current_seq: z.number().int().optional().openapi({
+      description:
+        'With precondition_failed: the last sequence of the subject, or of the stream, 0 for none.',
+    }),
+    current_msg_id: z.string().optional().openapi({
+      description:
+        'With precondition_failed: the `Nats-Msg-Id` of the last message of the stream, empty for none.',
+    }),
+    current_stream: z
+      .string()
       .optional()
-      .openapi({ description: 'With precondition_failed: the last sequence of the subject, 0 for none.' }),
+      .openapi({ description: 'With precondition_failed: the stream that has the subject.' }),
     earliest_seq: z
       .number()
       .int()

@@ -4,6 +4,7 @@ import { refuse } from '../errors.ts'
 import type { MessageHeaders, PubAck } from '../jetstream.ts'
 import { cursorText } from './message.ts'
 import { seq, streamName } from './names.ts'
+import { natsHeaderSchemas, spelledNatsHeader } from './nats-headers.ts'
 import * as z from './zod.ts'
 
 export const publishHeaders = z.object({
@@ -19,38 +20,7 @@ export const publishHeaders = z.object({
     .literal('*', 'must be *')
     .optional()
     .openapi({ description: 'The subject must have no message yet.' }),
-  'nats-ttl': z.string().optional().openapi({
-    description: 'How long the message lives: seconds, or such as `1h`; NATS 2.11.',
-    example: '1h',
-  }),
-  'nats-rollup': z
-    .enum(['sub', 'all'])
-    .optional()
-    .openapi({ description: 'Removes what came before it: in its subject, or in the whole stream.' }),
-  'nats-expected-stream': z
-    .string()
-    .optional()
-    .openapi({ description: 'The stream that must store it.', example: 'ORDERS' }),
-  'nats-expected-last-sequence': z
-    .string()
-    .optional()
-    .openapi({ description: 'The last sequence of the stream must be this one.', example: '41' }),
-  'nats-expected-last-subject-sequence': z.string().optional().openapi({
-    description: "The last sequence of the subject must be this one: JetStream's word for `If-Match`.",
-    example: '41',
-  }),
-  'nats-expected-last-subject-sequence-subject': z.string().optional().openapi({
-    description: 'The subject, or a filter, that the expected last subject sequence is of; NATS 2.12.',
-    example: 'orders.eu.>',
-  }),
-  'nats-expected-last-msg-id': z
-    .string()
-    .optional()
-    .openapi({ description: 'The last message of the stream must have this `Nats-Msg-Id`.' }),
-  'nats-incr': z
-    .string()
-    .optional()
-    .openapi({ description: 'Adds to the counter of the subject; NATS 2.12.', example: '+1' }),
+  ...natsHeaderSchemas,
   traceparent: z.string().optional().openapi({ description: 'W3C trace context, stored with the message.' }),
   tracestate: z.string().optional().openapi({ description: 'W3C trace state, stored with the message.' }),
 })
@@ -58,48 +28,44 @@ export const publishHeaders = z.object({
 /** The headers that the schema looks at. */
 export const CHECKED_HEADERS: ReadonlySet<string> = new Set(Object.keys(publishHeaders.shape))
 
+/** What JetStream says of a message that it has. */
+export const storedShape = {
+  stream: streamName,
+  seq,
+  duplicate: z.boolean().openapi({ description: 'The stream had it already, at this sequence.' }),
+  val: z
+    .string()
+    .optional()
+    .openapi({ description: 'The new value, where it was added to a counter.', example: '42' }),
+  duplicate_window_ms: z.number().optional().openapi({
+    description: 'Of a publish with a key: how long the stream remembers the key.',
+    example: 120_000,
+  }),
+}
+
 export const publishedSchema = z
   .object({
-    stream: streamName,
-    seq,
-    duplicate: z.boolean().openapi({ description: 'The stream had it already, at this sequence.' }),
+    ...storedShape,
     cursor: cursorText.openapi({ description: 'The position right after this message.' }),
   })
   .openapi('Published', { description: "JetStream's confirmation of a publish." })
 
 /** Writes the answer to a publish. */
-export function encodePublished({ stream, seq, duplicate }: PubAck, cursor: string): string {
-  return `{"stream":${JSON.stringify(stream)},"seq":${seq},"duplicate":${duplicate},"cursor":"${cursor}"}`
+export function encodePublished(ack: PubAck, cursor: string, duplicateWindowMs?: number): string {
+  return `{${encodeStored(ack, duplicateWindowMs)},"cursor":"${cursor}"}`
 }
 
-/** JetStream's API level that a header needs: an older server would store it and not heed it. */
-const REQUIRED_LEVELS: Readonly<Record<string, number>> = { 'Nats-TTL': 1, 'Nats-Incr': 2 }
-/** The server release that brought an API level. */
-export const RELEASE_OF_LEVEL: Readonly<Record<number, string>> = { 1: '2.11', 2: '2.12', 4: '2.14' }
+/** Writes the members of `storedShape`. */
+export function encodeStored({ stream, seq, duplicate, val }: PubAck, duplicateWindowMs?: number): string {
+  const counted = val === undefined ? '' : `,"val":${JSON.stringify(val)}`
+  const window = duplicateWindowMs === undefined ? '' : `,"duplicate_window_ms":${duplicateWindowMs}`
+  return `"stream":${JSON.stringify(stream)},"seq":${seq},"duplicate":${duplicate}${counted}${window}`
+}
 
-const NATS_HEADERS = new Map(
-  [
-    'Nats-TTL',
-    'Nats-Rollup',
-    'Nats-Incr',
-    'Nats-Expected-Stream',
-    'Nats-Expected-Last-Sequence',
-    'Nats-Expected-Last-Subject-Sequence',
-    'Nats-Expected-Last-Subject-Sequence-Subject',
-    'Nats-Expected-Last-Msg-Id',
-  ].map((name) => [name.toLowerCase(), name]),
-)
 const PASSED_AS_THEY_ARE = new Set(['traceparent', 'tracestate'])
 const OWN_PREFIX = 'natsh-'
 const CLOUDEVENT_PREFIX = 'ce-'
 const NATS_PREFIX = 'nats-'
-
-/** The API level that these headers need of the server, and for which of them; undefined where any serves. */
-export function requiredLevel(headers: MessageHeaders): { level: number; header: string } | undefined {
-  const needs = Object.keys(headers).map((header) => ({ header, level: REQUIRED_LEVELS[header] ?? 0 }))
-  const most = needs.reduce((a, b) => (b.level > a.level ? b : a), { header: '', level: 0 })
-  return most.level > 0 ? most : undefined
-}
 
 /**
  * The message's headers out of the request's, `sent`, with their names in lower case. HTTP does not keep the case of a name, so `NatsH-order-id` becomes
@@ -122,7 +88,7 @@ function toMessageHeaderName(name: string): string | undefined {
     return own.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())
   }
   if (name.startsWith(NATS_PREFIX)) {
-    const own = NATS_HEADERS.get(name)
+    const own = spelledNatsHeader(name)
     if (own === undefined) throw refuse(name, 'is not a header that a publisher may set')
     return own
   }

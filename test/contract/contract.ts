@@ -55,7 +55,16 @@ const PROBLEM_MEMBERS = [
   'retryable',
   'side_effects',
 ] as const
-const OTHER_PROBLEM_MEMBERS = ['errors', 'current_seq', 'earliest_seq', 'missed', 'earliest_cursor']
+const OTHER_PROBLEM_MEMBERS = [
+  'errors',
+  'current_seq',
+  'current_msg_id',
+  'current_stream',
+  'results',
+  'earliest_seq',
+  'missed',
+  'earliest_cursor',
+]
 /** What a problem of one code always says, whatever happened. */
 const FIXED_MEMBERS = ['title', 'status', 'retryable', 'side_effects'] as const
 

@@ -99,18 +99,78 @@ onEveryTarget((target) => {
 
     describe('headers', () => {
       test('200 with duplicate true and the first sequence when the Idempotency-Key was seen', async () => {
-        const orders = await target.makeStream()
-        await send(orders.subject('a'), { 'Idempotency-Key': 'k-1' }, 'first')
+        const orders = await target.makeStream({ duplicate_window_ms: 60_000 })
+        const key = { 'Idempotency-Key': 'k-1' }
+        const confirmed = { stream: orders.name, seq: 1, duplicate_window_ms: 60_000, cursor }
 
-        const again = await send(orders.subject('a'), { 'Idempotency-Key': 'k-1' }, 'second')
+        const first = await send(orders.subject('a'), key)
+        const again = await send(orders.subject('a'), key)
 
-        expect(again.status).toBe(200)
-        expect(again.body).toEqual({ stream: orders.name, seq: 1, duplicate: true, cursor })
+        expect([first.status, again.status]).toEqual([201, 200])
+        expect(first.body).toEqual({ ...confirmed, duplicate: false })
+        expect(again.body).toEqual({ ...confirmed, duplicate: true })
         const messages = await stored(orders)
         expect(messages.map(({ data, headers }) => ({ data, headers }))).toEqual([
-          { data: 'first', headers: { 'Nats-Msg-Id': ['k-1'] } },
+          { data: 'payload', headers: { 'Nats-Msg-Id': ['k-1'] } },
         ])
       })
+
+      test('422 idempotency_conflict when the key was used for another payload', async () => {
+        const orders = await target.makeStream()
+        await send(orders.subject('a'), { 'Idempotency-Key': 'k' }, 'first')
+
+        expect(await send(orders.subject('a'), { 'Idempotency-Key': 'k' }, 'second')).toMatchObject(
+          problem(422, 'idempotency_conflict', { side_effects: 'none', retryable: false }),
+        )
+        expect(await stored(orders)).toHaveLength(1)
+      })
+
+      test('422 idempotency_conflict when the key was used for another subject', async () => {
+        const orders = await target.makeStream()
+        await send(orders.subject('a'), { 'Idempotency-Key': 'k' })
+
+        expect(await send(orders.subject('b'), { 'Idempotency-Key': 'k' })).toMatchObject(
+          problem(422, 'idempotency_conflict', { side_effects: 'none', retryable: false }),
+        )
+      })
+
+      test('200 whatever the payload when the stream no longer has the first message', async () => {
+        const orders = await target.makeStream()
+        await send(orders.subject('a'), { 'Idempotency-Key': 'k' }, 'first')
+        await target.bridge.ok(`DELETE ${orders.path}/messages/1`)
+
+        expect(await send(orders.subject('a'), { 'Idempotency-Key': 'k' }, 'second')).toMatchObject({
+          status: 200,
+          body: { seq: 1, duplicate: true },
+        })
+      })
+
+      test.each([
+        ['If-Match', '"1"'],
+        ['Nats-Expected-Last-Sequence', '1'],
+        ['Nats-Expected-Last-Msg-Id', 'before'],
+      ])(
+        '200 with duplicate true when a retry finds that %s no longer holds, however much came since',
+        async (name, value) => {
+          const orders = await target.makeStream()
+          const retried = { 'Idempotency-Key': 'k', [name]: value }
+          await send(orders.subject('a'), { 'Idempotency-Key': 'before' })
+          expect(await send(orders.subject('a'), retried)).toMatchObject({ status: 201, body: { seq: 2 } })
+          for (const n of range(1, 3)) await send(orders.subject('a'), { 'Idempotency-Key': `later-${n}` })
+
+          expect(await send(orders.subject('a'), retried)).toMatchObject({
+            status: 200,
+            body: { seq: 2, duplicate: true },
+          })
+          expect(await send(orders.subject('a'), retried, 'another payload')).toMatchObject(
+            problem(422, 'idempotency_conflict'),
+          )
+          expect(await send(orders.subject('a'), { ...retried, 'Idempotency-Key': 'new' })).toMatchObject({
+            status: 412,
+          })
+          expect(await stored(orders)).toHaveLength(5)
+        },
+      )
 
       test('one 201 and else 200 when many clients publish with the same Idempotency-Key at once', async () => {
         const orders = await target.makeStream()
@@ -228,19 +288,60 @@ onEveryTarget((target) => {
       })
 
       test.each([
-        ['Nats-Expected-Stream', 'another'],
-        ['Nats-Expected-Last-Sequence', '77'],
-        ['Nats-Expected-Last-Subject-Sequence', '77'],
-        ['Nats-Expected-Last-Msg-Id', 'another'],
-      ])('a refusal without side effects, and nothing stored, when %s does not hold', async (name, value) => {
-        const orders = await target.makeStream()
-        await target.bridge.publish(orders.subject('a'))
+        ['Nats-Expected-Stream', 'another', (orders: TestStream) => ({ current_stream: orders.name })],
+        ['Nats-Expected-Last-Sequence', '77', () => ({ current_seq: 2 })],
+        ['Nats-Expected-Last-Subject-Sequence', '77', () => ({ current_seq: 1 })],
+        ['Nats-Expected-Last-Msg-Id', 'another', () => ({ current_msg_id: 'last' })],
+      ])(
+        '412 with the actual value, and nothing stored, when %s does not hold',
+        async (name, value, actual) => {
+          const orders = await target.makeStream()
+          await send(orders.subject('a'))
+          await send(orders.subject('b'), { 'Idempotency-Key': 'last' })
 
-        const answer = await send(orders.subject('a'), { [name]: value })
+          const answer = await send(orders.subject('a'), { [name]: value })
 
-        expect(answer.status).toBeOneOf([412, 422])
-        expect(answer.body).toMatchObject({ side_effects: 'none', retryable: false })
-        expect(await stored(orders)).toHaveLength(1)
+          expect(answer).toMatchObject(
+            problem(412, 'precondition_failed', {
+              side_effects: 'none',
+              retryable: false,
+              ...actual(orders),
+            }),
+          )
+          expect(await stored(orders)).toHaveLength(2)
+        },
+      )
+
+      test.each([
+        ['1', '77', 2],
+        ['77', '2', 1],
+      ])(
+        '412 with the value of the condition that does not hold, of the subject %s and of the stream %s',
+        async (ofSubject, ofStream, current_seq) => {
+          const orders = await target.makeStream()
+          await send(orders.subject('a'))
+          await send(orders.subject('b'))
+
+          expect(
+            await send(orders.subject('a'), {
+              'Nats-Expected-Last-Subject-Sequence': ofSubject,
+              'Nats-Expected-Last-Sequence': ofStream,
+            }),
+          ).toMatchObject(problem(412, 'precondition_failed', { current_seq }))
+        },
+      )
+
+      test.each([
+        ['Nats-Expected-Last-Sequence', 'x'],
+        ['Nats-Expected-Last-Subject-Sequence', '-1'],
+        ['Nats-TTL', 'soon'],
+        ['Nats-Incr', 'more'],
+        ['Nats-Rollup', 'some'],
+        ['Nats-Schedule-Next', 'now'],
+        ['Nats-Schedule-Target', 'alone.without.a.schedule'],
+        ['Nats-Scheduler', 'alone'],
+      ])('400 naming %s when it is %s', async (name, value) => {
+        expect(await send(stream.subject('a'), { [name]: value })).toMatchObject(refusal(name))
       })
 
       test('201 and the message gone after its Nats-TTL, or 501 not_supported', async () => {

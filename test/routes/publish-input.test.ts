@@ -36,6 +36,7 @@ const dependencies = createDependencies(settings, {
 app.use(async (c, next) => {
   c.set('dependencies', dependencies)
   c.set('session', session)
+  c.set('caller', { credential: { kind: 'own' }, tenant: 'own' })
   await next()
 })
 app.route('/', publish)

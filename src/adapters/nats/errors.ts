@@ -1,6 +1,6 @@
 /** Owns how failures of JetStream and of nats.ws become the bridge's own: by err_code, then by client code, never by text. */
 import { ErrorCode as ClientCode, NatsError } from 'nats.ws'
-import { BridgeError, type ErrorCode } from '../../errors.ts'
+import { BridgeError, type ErrorCode, type ProblemMembers } from '../../errors.ts'
 
 /** The `error` member of a JetStream API reply. */
 export interface ApiError {
@@ -11,6 +11,8 @@ export interface ApiError {
 
 const NO_MESSAGE = 10037
 const WRONG_LAST_SEQUENCE = 10071
+const WRONG_LAST_MSG_ID = 10070
+const WRONG_STREAM = 10060
 
 /** Source: nats-server, server/errors.json. What is not here goes by the reply's `code`. */
 const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
@@ -24,8 +26,8 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10105: 'consumer_exists',
   10106: 'consumer_exists',
   10148: 'consumer_exists',
-  10060: 'precondition_failed',
-  10070: 'precondition_failed',
+  [WRONG_STREAM]: 'precondition_failed',
+  [WRONG_LAST_MSG_ID]: 'precondition_failed',
   [WRONG_LAST_SEQUENCE]: 'precondition_failed',
   10164: 'precondition_failed',
   10180: 'precondition_failed',
@@ -41,7 +43,8 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10185: 'not_supported',
   10158: 'jetstream_unavailable',
   10167: 'too_many_requests',
-  10210: 'too_many_requests',
+  10176: 'batch_incomplete',
+  10210: 'batches_in_flight',
   10211: 'too_many_requests',
   // The server gives these 500, yet they say what is wrong with the request.
   10012: 'refused_by_jetstream',
@@ -62,20 +65,25 @@ const codeOf = (error: ApiError): ErrorCode =>
   BY_ERR_CODE[error.err_code ?? 0] ??
   (error.code >= SERVER_FAILURE ? 'jetstream_unavailable' : 'refused_by_jetstream')
 
-/** The sequence a refused precondition names, so that a client need not ask for it. */
-const membersOf = (error: ApiError): Record<string, number> => {
-  const current = error.err_code === WRONG_LAST_SEQUENCE ? /\d+$/.exec(error.description ?? '') : null
+/** What a refused condition says of how things are, so that a client need not ask for it. */
+function membersOf({ err_code, description = '' }: ApiError, stream: string | undefined): ProblemMembers {
+  if (err_code === WRONG_STREAM) return stream === undefined ? {} : { current_stream: stream }
+  if (err_code === WRONG_LAST_MSG_ID) return { current_msg_id: /: (.*)$/s.exec(description)?.[1] ?? '' }
+  const current = err_code === WRONG_LAST_SEQUENCE ? /\d+$/.exec(description) : null
   return current ? { current_seq: Number(current[0]) } : {}
 }
 
-/** Turns the error of an API reply or a `PubAck` into ours; JetStream's description of a refusal is shown. */
-export function fromApiError(error: ApiError): BridgeError {
+/**
+ * Turns the error of an API reply or a `PubAck` into ours; JetStream's description of a refusal is shown. `stream`: the
+ * one that a `PubAck` names.
+ */
+export function fromApiError(error: ApiError, stream?: string): BridgeError {
   const code = codeOf(error)
   const detail =
     code === 'jetstream_unavailable'
       ? 'JetStream cannot answer now.'
       : `JetStream: ${error.description ?? 'no description'}.`
-  return new BridgeError(code, detail, { cause: error, members: membersOf(error) })
+  return new BridgeError(code, detail, { cause: error, members: membersOf(error, stream) })
 }
 
 const clientCode = (thrown: unknown): string | undefined =>

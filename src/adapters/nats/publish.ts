@@ -1,7 +1,8 @@
 /** Owns publishing: one message, one `PubAck`, and what a missing one means. */
-import type { NatsConnection } from 'nats.ws'
+import type { MsgHdrs, NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
-import type { MessageHeaders, OutgoingMessage, PubAck } from '../../jetstream.ts'
+import type { BatchAck, OutgoingMessage, PubAck } from '../../jetstream.ts'
+import { MSG_ID } from '../../schemas/nats-headers.ts'
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, hasCode, NoResponders } from './errors.ts'
 import { encodeHeaders } from './headers.ts'
@@ -12,14 +13,15 @@ interface PubAckReply {
   readonly stream?: string
   readonly seq?: number
   readonly duplicate?: boolean
+  /** Of a counter. */
+  readonly val?: string
+  /** Of an atomic batch. */
+  readonly count?: number
   readonly error?: ApiError
 }
 
-const hasMessageId = (headers: MessageHeaders): boolean =>
-  Object.keys(headers).some((name) => name === 'Nats-Msg-Id')
-
-const unconfirmed = (headers: MessageHeaders, cause: unknown): BridgeError =>
-  hasMessageId(headers)
+const unconfirmed = (hasKey: boolean, cause: unknown): BridgeError =>
+  hasKey
     ? new BridgeError(
         'publish_unconfirmed_keyed',
         'JetStream did not confirm the message. Publish it again with the same key: it is stored once.',
@@ -46,18 +48,27 @@ async function explainNoResponders(
   }
 }
 
-async function send(
-  connection: Connection,
-  client: NatsConnection,
-  message: OutgoingMessage,
-): Promise<PubAckReply> {
-  const { subject, payload, headers } = message
+/** A message with its headers in the form that nats.ws sends: what cannot be sent is refused before anything is. */
+interface Encoded {
+  readonly subject: string
+  readonly payload: Uint8Array
+  readonly headers: MsgHdrs | undefined
+  readonly hasKey: boolean
+}
+
+const encode = ({ subject, payload, headers }: OutgoingMessage): Encoded => ({
+  subject: checkedSubject('subject', subject),
+  payload,
+  headers: encodeHeaders(headers),
+  hasKey: MSG_ID in headers,
+})
+
+async function send(connection: Connection, client: NatsConnection, message: Encoded): Promise<PubAckReply> {
   try {
-    const reply = await connection.request({ subject, payload, headers: encodeHeaders(headers) }, client)
-    return parsePubAck(reply.string())
+    return parsePubAck((await connection.request(message, client)).string())
   } catch (err) {
-    if (err instanceof NoResponders) throw await explainNoResponders(connection, subject, err)
-    if (hasCode(err, 'jetstream_timeout', 'jetstream_unavailable')) throw unconfirmed(headers, err)
+    if (err instanceof NoResponders) throw await explainNoResponders(connection, message.subject, err)
+    if (hasCode(err, 'jetstream_timeout', 'jetstream_unavailable')) throw unconfirmed(message.hasKey, err)
     throw err
   }
 }
@@ -76,10 +87,51 @@ function parsePubAck(text: string): PubAckReply {
  * `subject_not_found`.
  */
 export async function publish(connection: Connection, message: OutgoingMessage): Promise<PubAck> {
-  const subject = checkedSubject('subject', message.subject)
+  const encoded = encode(message)
   const client = await connection.client()
-  const { stream, seq, duplicate = false, error } = await send(connection, client, message)
-  if (error) throw fromApiError(error)
-  if (stream === undefined || seq === undefined) throw noStream(subject)
-  return { stream, seq, duplicate }
+  const { stream, seq, duplicate = false, val, error } = await send(connection, client, encoded)
+  if (error) throw fromApiError(error, stream)
+  if (stream === undefined || seq === undefined) throw noStream(message.subject)
+  return val === undefined ? { stream, seq, duplicate } : { stream, seq, duplicate, val }
+}
+
+/** `JetStream.publishAtomic`: what is not confirmed may be stored, as a whole. */
+export async function publishAtomic(
+  connection: Connection,
+  messages: readonly OutgoingMessage[],
+): Promise<BatchAck> {
+  const batchId = crypto.randomUUID()
+  const [first, ...others] = messages.map((message, index) =>
+    encode(inBatch(message, batchId, { seq: index + 1, isLast: index + 1 === messages.length })),
+  )
+  if (!first) throw new Error('An empty batch.')
+  const client = await connection.client()
+  const last = others.pop()
+  const begun = send(connection, client, first)
+  for (const message of others) sendUnanswered(client, message)
+  const ended = last ? send(connection, client, last) : begun
+  const [beginning, end] = await Promise.allSettled([begun, ended])
+  // A refusal of the first message tells why; the last one hears only that the batch is not whole.
+  if (last && beginning.status === 'fulfilled' && beginning.value.error)
+    throw fromApiError(beginning.value.error, beginning.value.stream)
+  if (end.status === 'rejected') throw end.reason
+  const { stream, seq, count, error } = end.value
+  if (error) throw fromApiError(error, stream)
+  if (stream === undefined || seq === undefined) throw noStream(first.subject)
+  return { stream, lastSeq: seq, count: count ?? messages.length }
+}
+
+/** Of what is not the first or the last of a batch, the server says nothing that the last one would not hear too. */
+function sendUnanswered(client: NatsConnection, { subject, payload, headers }: Encoded): void {
+  client.publish(subject, payload, headers ? { headers } : {})
+}
+
+function inBatch(
+  message: OutgoingMessage,
+  batchId: string,
+  { seq, isLast }: { readonly seq: number; readonly isLast: boolean },
+): OutgoingMessage {
+  const place = { 'Nats-Batch-Id': [batchId], 'Nats-Batch-Sequence': [String(seq)] }
+  const commit = isLast ? { 'Nats-Batch-Commit': ['1'] } : {}
+  return { ...message, headers: { ...message.headers, ...place, ...commit } }
 }

@@ -1,0 +1,87 @@
+/** Owns idempotency keys: how a tenant's keys keep out of the way of others', and whether a stream has seen one. */
+import { BridgeError } from '../errors.ts'
+import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
+import { EXPECTED_LAST_MSG_ID, INCR, MSG_ID } from '../schemas/nats-headers.ts'
+
+const MARK = '~'
+/** Of the tenant's name, a SHA-256 in base64url: 96 bits of it. */
+const TENANT_CHARS = 16
+/** The bridge's own user, with which it publishes for all where AUTH=none. */
+const OWN_TENANT = 'own'
+
+/**
+ * The `Nats-Msg-Id` of a tenant's key. JetStream knows one set of ids a stream, so what tenants say is prefixed by who
+ * says it. Keys of the bridge's own user stay as they are, but for those that look like another's.
+ */
+export function messageIdOf(tenant: string, key: string): string {
+  if (tenant === OWN_TENANT && !key.startsWith(MARK)) return key
+  return `${MARK}${tenant.slice(0, TENANT_CHARS)}${MARK}${key}`
+}
+
+/** The id of a message that has a key. */
+export const keyOf = ({ headers }: OutgoingMessage): string | undefined => headers[MSG_ID]?.[0]
+
+/**
+ * Checks that what the stream has under the key of a message is that message, as far as it still has it, or the
+ * credential may look. Throws `idempotency_conflict`.
+ */
+export async function requireSame(
+  jetstream: JetStream,
+  message: OutgoingMessage,
+  ack: PubAck,
+): Promise<void> {
+  const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
+  if (!stored || keyOf(message) !== stored.headers[MSG_ID]?.[0]) return
+  const sameContent = isCounter(message.headers)
+    ? message.headers[INCR]?.[0] === stored.headers[INCR]?.[0]
+    : Buffer.compare(message.payload, stored.payload) === 0
+  if (sameContent && (stored.subject === message.subject || (await isRenaming(jetstream, ack.stream)))) return
+  throw new BridgeError(
+    'idempotency_conflict',
+    `The key was used for another ${sameContent ? 'subject' : 'payload'}, at sequence ${ack.seq} of stream "${ack.stream}".`,
+  )
+}
+
+const isCounter = (headers: MessageHeaders) => headers[INCR] !== undefined
+
+async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean> {
+  const info = await ifPermitted(jetstream.streamInfo(stream))
+  return info === undefined || info.config.subject_transform !== undefined
+}
+
+/**
+ * Where the stream has the key of a message; undefined: nowhere, or the credential may not look.
+ *
+ * A stream of one replica compares conditions before keys (nats-server 2.11 to 2.15), so a retry of what was stored is
+ * refused by its own condition. It is asked with the same key and a condition that it compares later and that never holds.
+ * Streams of several replicas compare keys first; to ask them so would leave the key behind as one that is in process.
+ */
+export async function findByKey(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck | undefined> {
+  const key = keyOf(message)
+  const stream = key && (await ifPermitted(jetstream.streamOf(message.subject)))
+  const info = stream ? await ifPermitted(jetstream.streamInfo(stream)) : undefined
+  if (!key || !stream || !info) return undefined
+  if (info.config.num_replicas === 1) return await askForKey(jetstream, message.subject, key)
+  const last = await ifPermitted(jetstream.getMessage(stream, { lastBySubject: message.subject }))
+  return last?.headers[MSG_ID]?.[0] === key ? { stream, seq: last.seq, duplicate: true } : undefined
+}
+
+async function askForKey(jetstream: JetStream, subject: string, key: string): Promise<PubAck | undefined> {
+  const headers = { [MSG_ID]: [key], [EXPECTED_LAST_MSG_ID]: [crypto.randomUUID()] }
+  try {
+    return await jetstream.publish({ subject, payload: new Uint8Array(), headers })
+  } catch (failure) {
+    if (failure instanceof BridgeError && failure.code === 'precondition_failed') return undefined
+    throw failure
+  }
+}
+
+/** Undefined also where the credential may not ask. */
+export async function ifPermitted<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await asked
+  } catch (failure) {
+    if (failure instanceof BridgeError && failure.code === 'forbidden') return undefined
+    throw failure
+  }
+}

@@ -1,0 +1,113 @@
+/** Owns what becomes of a publish: stored, stored before, refused for a reason that is told, and when it is tried again. */
+import { BridgeError, isPassing } from '../errors.ts'
+import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
+import { explainCondition } from './conditions.ts'
+import { findByKey, keyOf, requireSame } from './keys.ts'
+
+/** Pauses between tries, ms: an election takes seconds, a restart of a leader's connection less. */
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 1_000
+/** Tries of a condition that was refused for what was still being applied, and the pause between them, ms. */
+const CONDITION_TRIES = 50
+const CONDITION_PAUSE_MS = 10
+
+export interface Publisher {
+  /** Publishes, again and again where it has a key, until the deadline. Throws as `attempt`. */
+  publish(message: OutgoingMessage): Promise<PubAck>
+  /**
+   * Publishes once; calls are sent in their order. Throws as `JetStream.publish`, `precondition_failed` with the actual
+   * value, `idempotency_conflict`.
+   */
+  attempt(message: OutgoingMessage): Promise<PubAck>
+  /** Publishes again after `failure`, where that may pass and a key makes it safe. Throws the last failure. */
+  insist(message: OutgoingMessage, failure: unknown): Promise<PubAck>
+}
+
+export interface PublisherOptions {
+  /** How long a publish with a key is tried, ms; no try begins later. */
+  readonly deadlineMs: number
+  readonly now: () => number
+}
+
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+export function createPublisher(jetstream: JetStream, { deadlineMs, now }: PublisherOptions): Publisher {
+  const attempt = async (message: OutgoingMessage): Promise<PubAck> => {
+    const ack = await jetstream
+      .publish(message)
+      .catch((failure: unknown) => afterFailure(jetstream, message, failure))
+    if (ack.duplicate) await requireSame(jetstream, message, ack)
+    return ack
+  }
+
+  const insist = async (message: OutgoingMessage, first: unknown): Promise<PubAck> => {
+    const giveUpAt = now() + deadlineMs
+    let failure = first
+    let unconfirmed = isUnconfirmed(first) ? first : undefined
+    for (
+      let pauseMs = FIRST_PAUSE_MS;
+      mayInsist(message, failure);
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
+    ) {
+      if (now() + pauseMs > giveUpAt) throw unconfirmed ?? failure
+      await delay(pauseMs)
+      try {
+        return await attempt(message)
+      } catch (next) {
+        failure = next
+        if (isUnconfirmed(next)) unconfirmed = next
+      }
+    }
+    throw failure
+  }
+
+  return {
+    attempt,
+    insist,
+    async publish(message) {
+      try {
+        return await attempt(message)
+      } catch (failure) {
+        return await insist(message, failure)
+      }
+    },
+  }
+}
+
+const isUnconfirmed = (failure: unknown) =>
+  failure instanceof BridgeError && failure.code === 'publish_unconfirmed_keyed'
+
+/** What may pass by itself, but for a stream that is full: that is for the client to wait for. */
+const mayInsist = (message: OutgoingMessage, failure: unknown): boolean =>
+  keyOf(message) !== undefined &&
+  isPassing(failure) &&
+  !(failure instanceof BridgeError && failure.code === 'stream_full')
+
+/** A refused condition is looked at again: the message may be stored already, and the client wants to know how things are. */
+async function afterFailure(
+  jetstream: JetStream,
+  message: OutgoingMessage,
+  failure: unknown,
+): Promise<PubAck> {
+  let refusal = failure
+  for (let tries = 1; isRefusedCondition(refusal); tries += 1) {
+    const stored = await findByKey(jetstream, message)
+    if (stored) return stored
+    const explained = await explainCondition(jetstream, message, refusal)
+    if (explained) throw explained
+    if (tries === CONDITION_TRIES)
+      throw new BridgeError('jetstream_unavailable', 'Other publishes to the subject are being applied.', {
+        cause: refusal,
+      })
+    await delay(CONDITION_PAUSE_MS)
+    try {
+      return await jetstream.publish(message)
+    } catch (next) {
+      refusal = next
+    }
+  }
+  throw refusal
+}
+
+const isRefusedCondition = (failure: unknown): failure is BridgeError =>
+  failure instanceof BridgeError && failure.code === 'precondition_failed'
