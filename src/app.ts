@@ -14,6 +14,7 @@ import { message } from './routes/message.ts'
 import { messages } from './routes/messages.ts'
 import { metrics } from './routes/metrics.ts'
 import { publish } from './routes/publish.ts'
+import { publishMany } from './routes/publish-many.ts'
 import { pull } from './routes/pull.ts'
 import { streams } from './routes/streams.ts'
 import { tickets } from './routes/tickets.ts'
@@ -24,6 +25,7 @@ export function createApp(dependencies: Dependencies) {
   app.use(receive(dependencies))
   for (const routes of [
     publish,
+    publishMany,
     messages,
     message,
     streams,

@@ -42,6 +42,8 @@ export interface Dependencies {
   readonly readers: Slots
   /** Slots of requests that wait for messages. */
   readonly waits: Slots
+  /** Slots of requests that publish many messages. */
+  readonly publishers: Slots
   readonly metrics: Metrics
   readonly log: Log
   now(): number

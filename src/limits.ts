@@ -21,8 +21,11 @@ interface SlotKind {
   readonly held: Gauge
 }
 
-/** The slots of readers of server-sent events, and of requests that wait for messages. */
-export function createLimits(settings: Settings, metrics: Metrics): { readers: Slots; waits: Slots } {
+/** The slots of readers of server-sent events, of requests that wait for messages, and of those that publish many. */
+export function createLimits(
+  settings: Settings,
+  metrics: Metrics,
+): Readonly<Record<'readers' | 'waits' | 'publishers', Slots>> {
   return {
     readers: createSlots(settings, metrics, {
       hostLimit: 'MAX_READERS',
@@ -35,6 +38,12 @@ export function createLimits(settings: Settings, metrics: Metrics): { readers: S
       tenantLimit: 'MAX_WAITING_PER_TENANT',
       tenantCode: 'too_many_requests',
       held: metrics.waiting,
+    }),
+    publishers: createSlots(settings, metrics, {
+      hostLimit: 'MAX_PUBLISHERS',
+      tenantLimit: 'MAX_PUBLISHERS_PER_TENANT',
+      tenantCode: 'too_many_requests',
+      held: metrics.publishing,
     }),
   }
 }

@@ -36,6 +36,8 @@ const LIMITS = [
   'MAX_READERS_PER_TENANT',
   'MAX_WAITING',
   'MAX_WAITING_PER_TENANT',
+  'MAX_PUBLISHERS',
+  'MAX_PUBLISHERS_PER_TENANT',
   'MAX_CONNECTIONS',
 ] as const
 export type Limit = (typeof LIMITS)[number]
@@ -56,6 +58,7 @@ export function createMetrics(about: Labels) {
     inFlight: gauge('sluice_http_requests_in_flight', 'Requests whose answer has not begun.'),
     openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
     waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
+    publishing: gauge('sluice_publishing_requests', 'Requests under way that publish many messages.'),
     publishes: counter('sluice_publishes_total', 'Messages that JetStream confirmed.'),
     deliveries,
     redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),

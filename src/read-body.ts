@@ -5,19 +5,55 @@ import { BridgeError } from './errors.ts'
 const MAX_DRAINED_BYTES = 16_777_216
 const MAX_DRAIN_MS = 2_000
 
+const GZIP = /^(x-)?gzip$/i
+const PLAIN = /^identity$/i
+
+/**
+ * The body as its sender had it before it was compressed, inflated as far as it is read. Throws `unsupported_media_type`
+ * for another compression than gzip; a body that is not what it says fails with `invalid_request` as it is read.
+ */
+export function bodyOf(request: Request): AsyncIterable<Uint8Array> {
+  const body = request.body ?? new Blob([]).stream()
+  return isCompressed(request) ? inflate(body) : body
+}
+
+/** Throws `unsupported_media_type`. */
+export function isCompressed({ headers }: Request): boolean {
+  const encoding = headers.get('Content-Encoding')
+  if (encoding === null || PLAIN.test(encoding)) return false
+  if (GZIP.test(encoding)) return true
+  throw new BridgeError('unsupported_media_type', 'Content-Encoding must be gzip, or none.')
+}
+
+async function* inflate(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    // The types of Node and of browsers differ in what a chunk may be.
+    yield* body.pipeThrough(new DecompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>)
+  } catch (cause) {
+    throw new BridgeError('invalid_request', 'body: is not whole gzip', {
+      errors: [{ field: 'body', message: 'is not whole gzip' }],
+      cause,
+    })
+  }
+}
+
 const declaredLength = (request: Request) => Number(request.headers.get('Content-Length') ?? Number.NaN)
 
-/** Throws `payload_too_large` over `maxBytes`, before more is kept than that. */
+/**
+ * Reads a body whole, inflated where it is compressed. Throws `payload_too_large` over `maxBytes`, before more is kept
+ * than that, and as `bodyOf`.
+ */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
   const declared = declaredLength(request)
+  const isInflated = isCompressed(request)
   if (declared > maxBytes) return refuseBody(request, maxBytes)
   // A declared length is held to by the HTTP server.
-  if (declared >= 0) return new Uint8Array(await request.arrayBuffer())
+  if (declared >= 0 && !isInflated) return new Uint8Array(await request.arrayBuffer())
   if (!request.body) return new Uint8Array()
 
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of request.body) {
+  for await (const chunk of bodyOf(request)) {
     size += chunk.length
     if (size > maxBytes) throw tooLarge(maxBytes)
     chunks.push(chunk)

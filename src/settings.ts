@@ -88,6 +88,12 @@ const settingsSchema = z.object({
   MAX_WAITING: integer(1, 1_000_000, 10_000),
   /** Those of one credential. */
   MAX_WAITING_PER_TENANT: integer(1, 1_000_000, 10_000),
+  /** Requests of a host that publish many messages at most: each holds up to about a MiB, or a batch. */
+  MAX_PUBLISHERS: integer(1, 1_000_000, 256),
+  /** Those of one credential. */
+  MAX_PUBLISHERS_PER_TENANT: integer(1, 1_000_000, 256),
+  /** A batch of messages in one JSON document, bytes. */
+  MAX_BATCH_BYTES: integer(KIB, 64 * MIB, 8 * MIB),
   /** The longest wait that is granted, ms: who asks for a longer one gets this. */
   MAX_WAIT_MS: integer(0, MINUTE, MINUTE),
   /** Messages of one page at most: who asks for more gets so many. */

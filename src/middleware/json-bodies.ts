@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
-import { refuseBody } from '../read-body.ts'
+import { isCompressed, refuseBody } from '../read-body.ts'
 
 /** A thousand ack tokens, with room to spare. */
 const MAX_JSON_BYTES = 1_048_576
@@ -28,6 +28,8 @@ export async function admitJsonBody(c: Context<AppEnv>): Promise<void> {
   if (!JSON_TYPE.test(type ?? '')) {
     throw new BridgeError('unsupported_media_type', 'Send the body as Content-Type: application/json.')
   }
+  if (isCompressed(c.req.raw))
+    throw new BridgeError('unsupported_media_type', 'Content-Encoding is for publishes alone.')
   // A declared length is held to by the HTTP server.
   const isDeclared = length !== null && !headers.has('Transfer-Encoding')
   if (!isDeclared) await bounded(c, async () => {})

@@ -52,8 +52,11 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   if (path !== '/v1' && !path.startsWith('/v1/')) return
   c.get('headers')['Cache-Control'] = 'no-store'
   c.set('session', dependencies.openSession(caller))
-  if ((method === 'POST' || method === 'PUT') && !path.startsWith('/v1/subjects/')) await admitJsonBody(c)
+  if ((method === 'POST' || method === 'PUT') && !takesOtherBodies(path)) await admitJsonBody(c)
 }
+
+/** Publishes say themselves what they take. */
+const takesOtherBodies = (path: string) => path.startsWith('/v1/subjects/') || path === '/v1/messages'
 
 /** What a client calls its method has no bound. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])

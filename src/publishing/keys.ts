@@ -1,7 +1,13 @@
 /** Owns idempotency keys: how a tenant's keys keep out of the way of others', and whether a stream has seen one. */
 import { BridgeError } from '../errors.ts'
-import type { JetStream, MessageHeaders, OutgoingMessage, PubAck } from '../jetstream.ts'
-import { EXPECTED_LAST_MSG_ID, INCR, MSG_ID } from '../schemas/nats-headers.ts'
+import type { JetStream, MessageHeaders, OutgoingMessage, PubAck, StoredMessage } from '../jetstream.ts'
+import {
+  EXPECTED_LAST_MSG_ID,
+  EXPECTED_LAST_SEQ,
+  INCR,
+  LEVEL_OF_2_12,
+  MSG_ID,
+} from '../schemas/nats-headers.ts'
 
 const MARK = '~'
 /** Of the tenant's name, a SHA-256 in base64url: 96 bits of it. */
@@ -31,18 +37,26 @@ export async function requireSame(
   ack: PubAck,
 ): Promise<void> {
   const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
-  if (!stored || keyOf(message) !== stored.headers[MSG_ID]?.[0]) return
-  const sameContent = isCounter(message.headers)
-    ? message.headers[INCR]?.[0] === stored.headers[INCR]?.[0]
-    : Buffer.compare(message.payload, stored.payload) === 0
-  if (sameContent && (stored.subject === message.subject || (await isRenaming(jetstream, ack.stream)))) return
+  if (!stored || keyOf(message) !== stored.headers[MSG_ID]?.[0] || isSame(message, stored)) return
+  const isPayload = !hasSameContent(message, stored)
+  if (!isPayload && (await isRenaming(jetstream, ack.stream))) return
   throw new BridgeError(
     'idempotency_conflict',
-    `The key was used for another ${sameContent ? 'subject' : 'payload'}, at sequence ${ack.seq} of stream "${ack.stream}".`,
+    `The key was used for another ${isPayload ? 'payload' : 'subject'}, at sequence ${ack.seq} of stream "${ack.stream}".`,
   )
 }
 
-const isCounter = (headers: MessageHeaders) => headers[INCR] !== undefined
+/** Whether a stored message is one with this subject, content and key. */
+export function isSame(message: OutgoingMessage, stored: StoredMessage): boolean {
+  const hasSameKey = keyOf(message) === stored.headers[MSG_ID]?.[0]
+  return hasSameKey && stored.subject === message.subject && hasSameContent(message, stored)
+}
+
+/** What is stored of a counter is its new value. */
+function hasSameContent({ payload, headers }: OutgoingMessage, stored: StoredMessage): boolean {
+  if (headers[INCR] !== undefined) return headers[INCR][0] === stored.headers[INCR]?.[0]
+  return Buffer.compare(payload, stored.payload) === 0
+}
 
 async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean> {
   const info = await ifPermitted(jetstream.streamInfo(stream))
@@ -52,22 +66,32 @@ async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean
 /**
  * Where the stream has the key of a message; undefined: nowhere, or the credential may not look.
  *
- * A stream of one replica compares conditions before keys (nats-server 2.11 to 2.15), so a retry of what was stored is
- * refused by its own condition. It is asked with the same key and a condition that it compares later and that never holds.
- * Streams of several replicas compare keys first; to ask them so would leave the key behind as one that is in process.
+ * A publish is refused by its condition before its key is looked at where the stream has one replica (nats-server 2.11 to
+ * 2.15), so a retry of what was stored has to be found. The stream is asked with the key and a condition that never
+ * holds and is looked at after it: which, depends on its replicas.
  */
 export async function findByKey(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck | undefined> {
   const key = keyOf(message)
   const stream = key && (await ifPermitted(jetstream.streamOf(message.subject)))
   const info = stream ? await ifPermitted(jetstream.streamInfo(stream)) : undefined
   if (!key || !stream || !info) return undefined
-  if (info.config.num_replicas === 1) return await askForKey(jetstream, message.subject, key)
+  const isReplicated = info.config.num_replicas !== 1
+  if (!isReplicated || (await jetstream.server()).apiLevel >= LEVEL_OF_2_12) {
+    const never = isReplicated ? NEVER_OF_REPLICAS : { [EXPECTED_LAST_MSG_ID]: [crypto.randomUUID()] }
+    return await askForKey(jetstream, message.subject, { [MSG_ID]: [key], ...never })
+  }
   const last = await ifPermitted(jetstream.getMessage(stream, { lastBySubject: message.subject }))
   return last?.headers[MSG_ID]?.[0] === key ? { stream, seq: last.seq, duplicate: true } : undefined
 }
 
-async function askForKey(jetstream: JetStream, subject: string, key: string): Promise<PubAck | undefined> {
-  const headers = { [MSG_ID]: [key], [EXPECTED_LAST_MSG_ID]: [crypto.randomUUID()] }
+/** Replicas look at this one before they agree on anything: any later one would leave the key behind as one in process. */
+const NEVER_OF_REPLICAS: MessageHeaders = { [EXPECTED_LAST_SEQ]: [String(Number.MAX_SAFE_INTEGER)] }
+
+async function askForKey(
+  jetstream: JetStream,
+  subject: string,
+  headers: MessageHeaders,
+): Promise<PubAck | undefined> {
   try {
     return await jetstream.publish({ subject, payload: new Uint8Array(), headers })
   } catch (failure) {

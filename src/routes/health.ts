@@ -2,8 +2,10 @@
 import { createRoute } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { MAX_BATCH_MESSAGES } from '../schemas/batch.ts'
 import { json } from '../schemas/examples.ts'
 import { capabilitiesSchema, healthSchema } from '../schemas/health.ts'
+import { LEVEL_OF_2_11, LEVEL_OF_2_12, LEVEL_OF_2_14 } from '../schemas/nats-headers.ts'
 import { problems, problemsOf } from '../schemas/problem.ts'
 
 const tags = ['Around it']
@@ -81,15 +83,22 @@ export const health = createRouter()
       {
         server: { version, api_level: apiLevel },
         supports: {
-          batched_direct_get: apiLevel >= 1,
-          message_ttl: apiLevel >= 1,
-          consumer_pause: apiLevel >= 1,
-          consumer_reset: apiLevel >= 4,
-          counters: apiLevel >= 2,
+          batched_direct_get: apiLevel >= LEVEL_OF_2_11,
+          message_ttl: apiLevel >= LEVEL_OF_2_11,
+          consumer_pause: apiLevel >= LEVEL_OF_2_11,
+          consumer_reset: apiLevel >= LEVEL_OF_2_14,
+          counters: apiLevel >= LEVEL_OF_2_12,
+          atomic_batches: apiLevel >= LEVEL_OF_2_12,
+          message_schedules: apiLevel >= LEVEL_OF_2_12,
+          cron_schedules: apiLevel >= LEVEL_OF_2_14,
         },
         limits: {
           max_payload_bytes: maxPayloadBytes,
           max_body_bytes: Math.min(maxPayloadBytes, settings.MAX_BODY_BYTES),
+          max_batch_bytes: settings.MAX_BATCH_BYTES,
+          max_batch_messages: MAX_BATCH_MESSAGES,
+          publish_deadline_ms: settings.PUBLISH_DEADLINE_MS,
+          max_publishers: Math.min(settings.MAX_PUBLISHERS, settings.MAX_PUBLISHERS_PER_TENANT),
           max_page_bytes: settings.MAX_PAGE_BYTES,
           max_limit: settings.MAX_PAGE_MESSAGES,
           max_batch: settings.MAX_PULL_BATCH,

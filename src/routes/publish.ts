@@ -1,17 +1,18 @@
 /** Owns the publish of one message: the request's body is its payload, byte for byte. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { answer as answerWith } from '../answer.ts'
+import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
-import type { MessageHeaders } from '../jetstream.ts'
-import { messageIdOf } from '../publishing/keys.ts'
-import { createPublisher } from '../publishing/publisher.ts'
+import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
+import { keyOf } from '../publishing/keys.ts'
 import { readBody } from '../read-body.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
+import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { isReserved, subject, subjectFault } from '../schemas/names.ts'
 import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
+import type { KeyToId } from '../schemas/outgoing.ts'
 import { problems } from '../schemas/problem.ts'
 import {
   CHECKED_HEADERS,
@@ -21,8 +22,10 @@ import {
   toMessageHeaders,
 } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
+import { publisherOf, toIdOf } from './publishing.ts'
 
-const answer = (description: string, example: 'published' | 'duplicate') => ({
+/** The answer of a publish of one message, in the contract. */
+export const publishedAnswer = (description: string, example: 'published' | 'duplicate') => ({
   description,
   headers: z.object({ Location: z.string().openapi({ description: 'The message.' }) }),
   content: json(publishedSchema, example),
@@ -51,8 +54,8 @@ const publishMessageRoute = createRoute({
     },
   },
   responses: {
-    201: answer('Stored.', 'published'),
-    200: answer('The stream had it already.', 'duplicate'),
+    201: publishedAnswer('Stored.', 'published'),
+    200: publishedAnswer('The stream had it already.', 'duplicate'),
     ...problems(
       'subject_not_found',
       'precondition_failed',
@@ -72,28 +75,31 @@ publish.openAPIRegistry.registerPath(publishMessageRoute)
 
 publish.post(publishMessageRoute.getRoutingPath(), async (c) => {
   const { subject, headers } = readInput(c)
-  const { jetstream, reader, cursors } = c.get('session')
-  const { metrics, settings, now } = c.get('dependencies')
-  const server = await jetstream.server()
+  const server = await c.get('session').jetstream.server()
   requireHeed(headers, server)
-  const payload = await readBody(c.req.raw, Math.min(server.maxPayloadBytes, settings.MAX_BODY_BYTES))
-  const message = { subject, payload, headers }
-  const publisher = createPublisher(jetstream, { deadlineMs: settings.PUBLISH_DEADLINE_MS, now })
-  const ack = await publisher.publish(message)
-  metrics.publishes.add(1)
+  const { MAX_BODY_BYTES } = c.get('dependencies').settings
+  const payload = await readBody(c.req.raw, Math.min(server.maxPayloadBytes, MAX_BODY_BYTES))
+  return await answerPublish(c, { subject, payload, headers })
+})
+
+/** Publishes one message, and answers once it is confirmed. */
+export async function answerPublish(c: Context<AppEnv>, message: OutgoingMessage): Promise<Response> {
+  const { reader, cursors } = c.get('session')
+  const ack = await publisherOf(c).publish(message)
+  c.get('dependencies').metrics.publishes.add(1)
   const [position, duplicateWindowMs] = await Promise.all([
     reader.positionAfter(message, ack),
-    MSG_ID in headers ? reader.duplicateWindowOf(ack.stream) : undefined,
+    keyOf(message) === undefined ? undefined : reader.duplicateWindowOf(ack.stream),
   ])
   const cursor = cursors.scope(ack.stream, []).seal(position)
-  return answerWith(c, encodePublished(ack, cursor, duplicateWindowMs), {
+  return answer(c, encodePublished(ack, cursor, duplicateWindowMs), {
     status: ack.duplicate ? 200 : 201,
     headers: {
       'Content-Type': 'application/json',
       Location: `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`,
     },
   })
-})
+}
 
 /** What the route's schemas take, and refuses what they refuse; they are asked only where something is said to them. */
 function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
@@ -109,7 +115,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(own)) : {}
   if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   const passed = toMessageHeaders(sent)
-  const headers = { ...passed, ...toConditions(said, passed, c.get('caller').tenant) }
+  const headers = { ...passed, ...toConditions(said, passed, toIdOf(c)) }
   if (own.length > 0) checkNatsHeaders(headers, (header) => header.toLowerCase())
   return { subject, headers }
 }
@@ -117,7 +123,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
 type PublishHeaders = z.output<typeof publishHeaders>
 
 /** The request's own key and conditions in JetStream's words. */
-function toConditions(said: PublishHeaders, passed: MessageHeaders, tenant: string): MessageHeaders {
+function toConditions(said: PublishHeaders, passed: MessageHeaders, toId: KeyToId): MessageHeaders {
   const expected = said['if-match']?.slice(1, -1) ?? (said['if-none-match'] && '0')
   if (said['if-match'] && said['if-none-match'])
     throw refuse('if-none-match', 'must not be given together with if-match')
@@ -127,9 +133,9 @@ function toConditions(said: PublishHeaders, passed: MessageHeaders, tenant: stri
       'must not be given together with if-match or if-none-match',
     )
   }
-  const key = said['idempotency-key']
+  const key = said['idempotency-key'] ?? readBinaryEvent(passed)
   return {
-    ...(key === undefined ? {} : { [MSG_ID]: [messageIdOf(tenant, key)] }),
+    ...(key === undefined ? {} : { [MSG_ID]: [toId(key)] }),
     ...(expected === undefined ? {} : { [EXPECTED_LAST_SUBJECT_SEQ]: [expected] }),
   }
 }

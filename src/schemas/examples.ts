@@ -1,6 +1,7 @@
 /** Owns the contract's examples. They tell one story, a shop's orders; operations refer to them by name. */
 
 import type { ackResultsSchema, acksSchema } from './ack.ts'
+import type { batchSchema, resultLineSchema, resultsSchema } from './batch.ts'
 import type {
   consumerConfigSchema,
   consumerListSchema,
@@ -10,6 +11,7 @@ import type {
 } from './consumer.ts'
 import type { capabilitiesSchema } from './health.ts'
 import type { deliverySchema, messageSchema } from './message.ts'
+import type { outgoingSchema } from './outgoing.ts'
 import { problemExample } from './problem.ts'
 import type { publishedSchema } from './publish.ts'
 import type { ndjsonLineSchema, pageSchema, tailEventSchema } from './read.ts'
@@ -169,6 +171,56 @@ const consuming = {
   }),
 }
 
+const storedResult = { index: 0, stream: 'ORDERS', seq: 42, duplicate: false }
+const failedResult = { index: 1, error: problemExample('precondition_failed') }
+const cloudEventValue = {
+  specversion: '1.0',
+  id: 'A234-1234',
+  source: '/shop/eu',
+  type: 'com.example.order.placed',
+  subject: 'orders.eu.42',
+  time: '2026-11-20T10:00:00Z',
+  datacontenttype: 'application/json',
+  data: { id: 7 },
+}
+
+const publishing = {
+  outgoing: example<typeof outgoingSchema>('An order, stored once', {
+    subject: 'orders.eu.42',
+    json: { id: 7 },
+    id: 'order-7',
+  }),
+  outgoingLater: example<typeof outgoingSchema>('Delivered later', {
+    subject: 'schedules.orders.42',
+    data: 'Your order is on its way',
+    deliver_at: '2026-11-21T09:00:00Z',
+    schedule_target: 'orders.eu.42',
+  }),
+  batch: example<typeof batchSchema>('Two messages, each by itself', {
+    messages: [
+      { subject: 'orders.eu.42', data: '{"id":7}', id: 'order-7' },
+      { subject: 'orders.eu.43', data_base64: '/wD+', expected_last_subject_seq: 0 },
+    ],
+  }),
+  batchAtomic: example<typeof batchSchema>('All or none', {
+    messages: [
+      { subject: 'accounts.1', json: { balance: 90 }, expected_last_subject_seq: 40 },
+      { subject: 'accounts.2', json: { balance: 110 }, expected_last_subject_seq: 41 },
+    ],
+    atomic: true,
+  }),
+  cloudEvent: { summary: 'An event', value: cloudEventValue },
+  cloudEvents: { summary: 'A batch of one event', value: [cloudEventValue] },
+  publishResults: example<typeof resultsSchema>('One stored, one refused', {
+    results: [storedResult, failedResult],
+  }),
+  storedLine: example<typeof resultLineSchema>('Stored', storedResult),
+  failedLine: example<typeof resultLineSchema>('Refused', failedResult),
+  publishEnd: example<typeof resultLineSchema>('The last line, where JetStream went away', {
+    error: problemExample('jetstream_unavailable'),
+  }),
+}
+
 const others = {
   published: example<typeof publishedSchema>('Stored', {
     stream: 'ORDERS',
@@ -206,10 +258,17 @@ const others = {
       consumer_pause: true,
       consumer_reset: true,
       counters: true,
+      atomic_batches: true,
+      message_schedules: true,
+      cron_schedules: true,
     },
     limits: {
       max_payload_bytes: 1_048_576,
       max_body_bytes: 1_048_576,
+      max_batch_bytes: 8_388_608,
+      max_batch_messages: 10_000,
+      publish_deadline_ms: 15_000,
+      max_publishers: 256,
       max_page_bytes: 8_388_608,
       max_limit: 1_000,
       max_batch: 1_000,
@@ -233,7 +292,7 @@ const others = {
 }
 
 /** Every example, by the name that operations call it by. */
-export const examples = { ...reading, ...streams, ...consuming, ...others }
+export const examples = { ...reading, ...publishing, ...streams, ...consuming, ...others }
 
 /** References to examples, for a media type of the contract. */
 export function examplesOf(...names: (keyof typeof examples)[]) {

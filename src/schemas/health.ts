@@ -26,7 +26,14 @@ export const capabilitiesSchema = z
         message_ttl: z.boolean().openapi({ description: '`Nats-TTL` on a publish.' }),
         consumer_pause: z.boolean().openapi({ description: 'Pausing and resuming consumers.' }),
         consumer_reset: z.boolean().openapi({ description: 'Resetting consumers.' }),
-        counters: z.boolean().openapi({ description: '`Nats-Incr` on a publish.' }),
+        counters: z.boolean().openapi({ description: '`Nats-Incr` on a publish, and `incr`.' }),
+        atomic_batches: z.boolean().openapi({ description: 'Batches with `atomic`.' }),
+        message_schedules: z
+          .boolean()
+          .openapi({ description: '`Nats-Schedule` with a time, and `deliver_at`.' }),
+        cron_schedules: z.boolean().openapi({
+          description: '`Nats-Schedule` with cron, time zones and sources, and `cancel_schedule`.',
+        }),
       })
       .openapi({
         description: 'What works on this server; the rest is `not_supported`, or read in another way.',
@@ -35,6 +42,16 @@ export const capabilitiesSchema = z
       .object({
         max_payload_bytes: integer(0).openapi({ description: 'Payload and headers of one message.' }),
         max_body_bytes: integer(0).openapi({ description: 'The body of a publish.' }),
+        max_batch_bytes: integer(0).openapi({ description: 'A batch in one JSON document, or an event.' }),
+        max_batch_messages: integer(0).openapi({
+          description: 'Messages of one batch; an atomic one has a limit of its own at the NATS server.',
+        }),
+        publish_deadline_ms: integer(0).openapi({
+          description: 'How long a publish with a key is tried through an outage of JetStream.',
+        }),
+        max_publishers: integer(0).openapi({
+          description: 'Requests of this credential at one host that publish many messages.',
+        }),
         max_page_bytes: integer(0).openapi({ description: 'Payload bytes of one page or pull.' }),
         max_limit: integer(0).openapi({
           description: 'Messages of one page; who asks for more gets so many.',

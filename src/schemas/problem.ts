@@ -52,6 +52,10 @@ export const problemSchema = z
       .string()
       .optional()
       .openapi({ description: 'With precondition_failed: the stream that has the subject.' }),
+    results: z
+      .array(z.unknown())
+      .optional()
+      .openapi({ description: 'Of an atomic batch: what became of each of its messages.' }),
     earliest_seq: z
       .number()
       .int()

@@ -44,6 +44,8 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10158: 'jetstream_unavailable',
   10167: 'too_many_requests',
   10176: 'batch_incomplete',
+  10199: 'batch_too_large',
+  10201: 'idempotency_conflict',
   10210: 'batches_in_flight',
   10211: 'too_many_requests',
   // The server gives these 500, yet they say what is wrong with the request.

@@ -1,0 +1,200 @@
+/** Owns batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
+import { BridgeError } from '../errors.ts'
+import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
+import {
+  EXPECTED_LAST_MSG_ID,
+  EXPECTED_LAST_SEQ,
+  EXPECTED_LAST_SUBJECT_SEQ,
+  EXPECTED_LAST_SUBJECT_SEQ_SUBJECT,
+  EXPECTED_STREAM,
+} from '../schemas/nats-headers.ts'
+import { explainCondition } from './conditions.ts'
+import { findByKey, ifPermitted, isSame, keyOf } from './keys.ts'
+import type { PublisherOptions } from './publisher.ts'
+
+/** What JetStream's limit on batches under way, and on the time that it holds on to one that is never ended, come to. */
+const FIRST_PAUSE_MS = 25
+const LONGEST_PAUSE_MS = 1_000
+/** Questions under way at once, about messages of a refused batch. */
+const LOOKUPS = 16
+
+/** Tries of a batch whose conditions were refused for what was still being applied. */
+const APPLYING_TRIES = 6
+
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** What each message of a batch was refused for: every one has something, and nothing is stored. */
+export class BatchRefused extends Error {
+  readonly failures: readonly BridgeError[]
+
+  constructor(failures: readonly BridgeError[]) {
+    super('The batch is refused.')
+    this.failures = failures
+  }
+}
+
+/**
+ * Publishes all or none; each with a `PubAck`, in their order. Throws `BatchRefused`, and as `JetStream.publishAtomic`
+ * where the batch is not confirmed or JetStream cannot be reached.
+ */
+export async function publishAtomically(
+  jetstream: JetStream,
+  messages: readonly OutgoingMessage[],
+  { deadlineMs, now }: PublisherOptions,
+): Promise<readonly PubAck[]> {
+  const giveUpAt = now() + deadlineMs
+  let unconfirmed: unknown
+  let tries = 0
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+    try {
+      const { stream, lastSeq } = await jetstream.publishAtomic(messages)
+      const firstSeq = lastSeq - messages.length + 1
+      return messages.map((_, index) => ({ stream, seq: firstSeq + index, duplicate: false }))
+    } catch (failure) {
+      if (!(failure instanceof BridgeError)) throw failure
+      if (isUnconfirmed(failure)) unconfirmed = failure
+      tries += 1
+      const isApplying = mayBeApplying(failure, messages) && tries < APPLYING_TRIES
+      if (!isApplying && !mayTryAgain(failure, messages)) return await explain(jetstream, messages, failure)
+      if (now() + pauseMs > giveUpAt) throw unconfirmed ?? failure
+      await delay(pauseMs)
+    }
+  }
+}
+
+const isUnconfirmed = ({ code }: BridgeError) =>
+  code === 'publish_unconfirmed' || code === 'publish_unconfirmed_keyed'
+
+/** A batch that may be stored is sent again only where one key of it would have JetStream refuse to store it twice. */
+function mayTryAgain(failure: BridgeError, messages: readonly OutgoingMessage[]): boolean {
+  if (isUnconfirmed(failure)) return messages.some((message) => keyOf(message) !== undefined)
+  return ['jetstream_unavailable', 'jetstream_timeout', 'batches_in_flight'].includes(failure.code)
+}
+
+/** Refused without a value: another publish to the subject is being applied, unless it is of the batch itself. */
+function mayBeApplying({ code, members }: BridgeError, messages: readonly OutgoingMessage[]): boolean {
+  const isUntold = code === 'precondition_failed' && Object.keys(members).length === 0
+  return isUntold && !messages.some((_, index) => writesBefore(messages, index))
+}
+
+const isOutage = ({ code }: BridgeError) =>
+  ['jetstream_unavailable', 'jetstream_timeout', 'unauthenticated'].includes(code)
+
+/** JetStream refuses a batch with one reason, and says neither for which message nor all there is: that is found here. */
+async function explain(
+  jetstream: JetStream,
+  messages: readonly OutgoingMessage[],
+  refusal: BridgeError,
+): Promise<readonly PubAck[]> {
+  if (isUnconfirmed(refusal) || isOutage(refusal)) throw refusal
+  const stored = refusal.code === 'idempotency_conflict' ? await findBatch(jetstream, messages) : undefined
+  if (stored) return stored
+  const find = createFinder(jetstream, messages, refusal)
+  const own = await inTurns(messages, find)
+  const innocent = own.some((failure) => failure !== undefined)
+    ? new BridgeError('batch_refused', 'Another message of the batch was refused.')
+    : refusal
+  throw new BatchRefused(own.map((failure) => failure ?? innocent))
+}
+
+type FindFailure = (message: OutgoingMessage, index: number) => Promise<BridgeError | undefined>
+
+/** Answers what a message gave JetStream reason to refuse the batch for; undefined: nothing that can be found. */
+function createFinder(
+  jetstream: JetStream,
+  messages: readonly OutgoingMessage[],
+  refusal: BridgeError,
+): FindFailure {
+  switch (refusal.code) {
+    case 'precondition_failed':
+      return async (message, index) =>
+        writesBefore(messages, index)
+          ? new BridgeError('precondition_failed', 'A message before it in the batch has the subject.')
+          : await findCondition(jetstream, message, refusal)
+    case 'idempotency_conflict':
+      return async (message, index) => await findKey(jetstream, message, messages.slice(0, index))
+    case 'batch_incomplete':
+      return async (message) => await findStream(jetstream, message)
+    default:
+      return async ({ headers }) => (EXPECTED_LAST_MSG_ID in headers ? refusal : undefined)
+  }
+}
+
+/** Whether a message asks for the last sequence of a subject that the batch itself changes before it. */
+function writesBefore(messages: readonly OutgoingMessage[], index: number): boolean {
+  const asking = messages[index]
+  if (!asking || !(EXPECTED_LAST_SUBJECT_SEQ in asking.headers)) return false
+  const asked = asking.headers[EXPECTED_LAST_SUBJECT_SEQ_SUBJECT]?.[0] ?? asking.subject
+  return messages.slice(0, index).some(({ subject }) => subject === asked)
+}
+
+async function findCondition(jetstream: JetStream, message: OutgoingMessage, refusal: BridgeError) {
+  const { headers } = message
+  const { current_stream } = refusal.members
+  if (current_stream !== undefined) {
+    const expected = headers[EXPECTED_STREAM]?.[0]
+    return expected === undefined || expected === current_stream ? undefined : refusal
+  }
+  if (!(EXPECTED_LAST_SEQ in headers || EXPECTED_LAST_SUBJECT_SEQ in headers)) return undefined
+  return await explainCondition(jetstream, message, new BridgeError('precondition_failed', refusal.message))
+}
+
+async function findKey(jetstream: JetStream, message: OutgoingMessage, before: readonly OutgoingMessage[]) {
+  const key = keyOf(message)
+  if (key === undefined) return undefined
+  if (before.some((other) => keyOf(other) === key))
+    return new BridgeError('idempotency_conflict', 'A message before it in the batch has the key.')
+  const found = await findByKey(jetstream, message)
+  return (
+    found &&
+    new BridgeError(
+      'idempotency_conflict',
+      `The key was used, at sequence ${found.seq} of stream "${found.stream}", and not in this batch.`,
+    )
+  )
+}
+
+async function findStream(jetstream: JetStream, { subject }: OutgoingMessage) {
+  const stream = await ifPermitted(jetstream.streamOf(subject))
+  return stream === undefined
+    ? new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
+    : undefined
+}
+
+/** The batch where the stream has it already, all of it, one after another; undefined: it has not. */
+async function findBatch(
+  jetstream: JetStream,
+  messages: readonly OutgoingMessage[],
+): Promise<readonly PubAck[] | undefined> {
+  const keyed = messages.findIndex((message) => keyOf(message) !== undefined)
+  const message = messages[keyed]
+  const found = message && (await findByKey(jetstream, message))
+  if (!found) return undefined
+  const acks = messages.map((_, index) => ({ ...found, seq: found.seq - keyed + index }))
+  const same = await inTurns(messages, (one, index) => isStored(jetstream, one, acks[index]))
+  return same.every((stored) => stored) ? acks : undefined
+}
+
+async function isStored(
+  jetstream: JetStream,
+  message: OutgoingMessage,
+  ack: PubAck | undefined,
+): Promise<boolean> {
+  if (!ack || ack.seq < 1) return false
+  const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
+  return stored !== undefined && isSame(message, stored)
+}
+
+/** Asks about all of them, so many at a time; the answers are in their order. */
+async function inTurns<Answer>(
+  messages: readonly OutgoingMessage[],
+  ask: (message: OutgoingMessage, index: number) => Promise<Answer>,
+): Promise<Answer[]> {
+  const answers: Answer[] = []
+  const queue = messages.entries()
+  const work = async () => {
+    for (const [index, message] of queue) answers[index] = await ask(message, index)
+  }
+  await Promise.all(Array.from({ length: LOOKUPS }, work))
+  return answers
+}

@@ -1,0 +1,135 @@
+/** Owns a conversation in lines: messages come, their results go, and neither waits for the other to end. */
+import { BridgeError, toProblem } from '../errors.ts'
+import type { OutgoingMessage } from '../jetstream.ts'
+import type { Line } from './lines.ts'
+import type { Outcome, Pipeline } from './pipeline.ts'
+
+/** A client that takes no result for so long is given up. */
+const STALLED_MS = 60_000
+/** What a client sends after its last answer is taken off the connection, up to so much: else the answer is lost. */
+const DRAIN_MS = 2_000
+const DRAINED_LINES = 100_000
+
+const UTF8 = new TextEncoder()
+
+export interface LineExchangeParts {
+  readonly lines: AsyncIterable<readonly Line[]>
+  readonly pipeline: Pipeline
+  /** Throws what is wrong with a line. */
+  read(line: Line): OutgoingMessage
+  /** The result lines of these outcomes, the first of which is about the message at `index`. */
+  write(outcomes: readonly Outcome[], index: number): Promise<string>
+  readonly requestId: string
+  /** Called once, however it ends. */
+  onEnd(): void
+}
+
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** The body of an answer: results in the order of the lines. Lines are read as long as results are taken. */
+export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
+  readonly #parts: LineExchangeParts
+  readonly #pipeline: Pipeline
+  #answered = 0
+  #drained = 0
+  /** Nothing more is read or written. */
+  #isOver = false
+  #isRead = false
+  #unreadable: unknown
+  #reading: Promise<void> | undefined
+  #stalled: ReturnType<typeof setTimeout> | undefined
+
+  constructor(parts: LineExchangeParts) {
+    this.#parts = parts
+    this.#pipeline = parts.pipeline
+    this.#awaitClient()
+  }
+
+  async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    clearTimeout(this.#stalled)
+    this.#reading ??= this.#publishAll()
+    while (!this.#isAnswered()) {
+      const outcomes = await this.#pipeline.take()
+      if (outcomes.length === 0) continue
+      const text = await this.#parts.write(outcomes, this.#answered)
+      this.#answered += outcomes.length
+      controller.enqueue(UTF8.encode(text))
+      return this.#awaitClient()
+    }
+    await this.#finish(controller)
+  }
+
+  cancel(): void {
+    this.#end()
+  }
+
+  /** Whether every message that was sent has its result, and no further one will be sent. */
+  #isAnswered(): boolean {
+    return this.#pipeline.isEmpty && (this.#isRead || this.#pipeline.outage !== undefined)
+  }
+
+  /** Never rejects. */
+  async #publishAll(): Promise<void> {
+    try {
+      for await (const together of this.#parts.lines)
+        for (const line of together) if (!(await this.#publish(line))) return
+    } catch (failure) {
+      this.#unreadable = failure
+    } finally {
+      this.#isRead = true
+      this.#pipeline.wake()
+    }
+  }
+
+  /** Answers whether to read on. */
+  async #publish(line: Line): Promise<boolean> {
+    const pipeline = this.#pipeline
+    while (!this.#isOver && !pipeline.hasRoom && pipeline.outage === undefined) await pipeline.room()
+    if (this.#isOver) return false
+    if (pipeline.outage !== undefined) {
+      this.#drained += 1
+      return this.#drained < DRAINED_LINES
+    }
+    try {
+      pipeline.send(this.#parts.read(line), typeof line === 'string' ? line.length : 0)
+    } catch (failure) {
+      pipeline.refuse(failure)
+    }
+    return true
+  }
+
+  async #finish(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    const failure = this.#pipeline.outage ?? this.#unreadable
+    if (failure !== undefined) {
+      const problem = toProblem(asUnsent(failure), this.#parts.requestId)
+      controller.enqueue(UTF8.encode(`${JSON.stringify({ error: problem })}\n`))
+      await Promise.race([this.#reading, delay(DRAIN_MS)])
+    }
+    controller.close()
+    this.#end()
+  }
+
+  #awaitClient(): void {
+    this.#stalled = setTimeout(() => this.#end(), STALLED_MS)
+  }
+
+  #end(): void {
+    clearTimeout(this.#stalled)
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#pipeline.wake()
+    this.#parts.onEnd()
+  }
+}
+
+/** What ends an answer is about the messages behind its last result, which JetStream never heard of. */
+function asUnsent(failure: unknown): unknown {
+  if (!(failure instanceof BridgeError) || !failure.code.startsWith('publish_unconfirmed')) return failure
+  return new BridgeError(
+    'jetstream_unavailable',
+    'JetStream did not confirm a message; those after it were not sent.',
+    {
+      cause: failure,
+    },
+  )
+}

@@ -1,0 +1,154 @@
+/** Owns publishing a batch that comes in one JSON document: each message by itself, or all or none. */
+import type { Context } from 'hono'
+import { answer } from '../answer.ts'
+import type { AppEnv } from '../context.ts'
+import { BridgeError, ERRORS, refuse } from '../errors.ts'
+import type { OutgoingMessage, PubAck, ServerInfo } from '../jetstream.ts'
+import { BatchRefused, publishAtomically } from '../publishing/atomic.ts'
+import { keyOf } from '../publishing/keys.ts'
+import { readOutgoing } from '../publishing/outgoing.ts'
+import { type Outcome, Pipeline } from '../publishing/pipeline.ts'
+import { readBody } from '../read-body.ts'
+import { parseInput } from '../router.ts'
+import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
+import { parseExactly } from '../schemas/exact-json.ts'
+import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
+import { createResultWriter, publisherOf, toIdOf } from './publishing.ts'
+
+export const BATCH_TYPE = 'application/json'
+
+export async function answerBatch(c: Context<AppEnv>): Promise<Response> {
+  const { publishers, settings } = c.get('dependencies')
+  return await publishers.hold(c.get('caller').tenant, async () => {
+    const server = await c.get('session').jetstream.server()
+    const { messages, atomic } = readBatch(await readBody(c.req.raw, settings.MAX_BATCH_BYTES))
+    return atomic ? await answerAtomic(c, messages, server) : await answerEach(c, messages, server)
+  })
+}
+
+function readBatch(body: Uint8Array) {
+  return parseInput(looseBatchSchema, parseBody(body))
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+/** Whether a message may have a payload that is JSON, which keeps its digits. */
+const MAY_HOLD_JSON = /"json"\s*:/
+
+function parseBody(body: Uint8Array): unknown {
+  try {
+    const text = utf8.decode(body)
+    return MAY_HOLD_JSON.test(text) ? parseExactly(text) : JSON.parse(text)
+  } catch {
+    throw refuse('body', 'must be JSON')
+  }
+}
+
+/** A message as it is to be published. Throws what is wrong with it. */
+function createReader(c: Context<AppEnv>, server: ServerInfo): (value: unknown) => OutgoingMessage {
+  const toId = toIdOf(c)
+  return (value) => {
+    const message = readOutgoing(value, toId)
+    requireHeed(message.headers, server)
+    return message
+  }
+}
+
+async function answerEach(c: Context<AppEnv>, values: readonly unknown[], server: ServerInfo) {
+  const read = createReader(c, server)
+  return await answerOutcomes(
+    c,
+    await publishEach(new Pipeline(publisherOf(c)), values, (value) => read(value)),
+  )
+}
+
+/** Publishes one after another, as far as JetStream can be reached; `read` throws what is wrong with one. */
+export async function publishEach<Value>(
+  pipeline: Pipeline,
+  values: readonly Value[],
+  read: (value: Value) => OutgoingMessage,
+): Promise<readonly Outcome[]> {
+  const outcomes: Outcome[] = []
+  const sendOne = (value: Value) => {
+    try {
+      const message = read(value)
+      pipeline.send(message, message.payload.length)
+    } catch (failure) {
+      pipeline.refuse(failure)
+    }
+  }
+  for (const queue = values.values(); ; outcomes.push(...(await pipeline.take()))) {
+    while (pipeline.hasRoom) {
+      const next = queue.next()
+      if (next.done) break
+      sendOne(next.value)
+    }
+    if (pipeline.isEmpty) break
+  }
+  const unsent = { failure: new BridgeError('jetstream_unavailable', 'JetStream failed before: not sent.') }
+  return [...outcomes, ...values.slice(outcomes.length).map(() => unsent)]
+}
+
+/** Answers with a result for each; where all failed alike for an outage, with that. */
+export async function answerOutcomes(c: Context<AppEnv>, outcomes: readonly Outcome[]): Promise<Response> {
+  const [first] = outcomes
+  if (first && 'failure' in first && outcomes.every(isUnavailable)) throw first.failure
+  const write = createResultWriter(c)
+  const results: string[] = []
+  for (const [index, outcome] of outcomes.entries()) results.push(await write(outcome, index))
+  return answer(c, `{"results":[${results.join(',')}]}`, { headers: { 'Content-Type': BATCH_TYPE } })
+}
+
+const isUnavailable = (outcome: Outcome) =>
+  'failure' in outcome &&
+  outcome.failure instanceof BridgeError &&
+  outcome.failure.code === 'jetstream_unavailable'
+
+async function answerAtomic(c: Context<AppEnv>, values: readonly unknown[], server: ServerInfo) {
+  if (server.apiLevel < LEVEL_OF_2_12) throw notSupported('An atomic batch', LEVEL_OF_2_12, server.version)
+  const read = createReader(c, server)
+  const messages = values.map((value, index) => inPlace(index, () => read(value)))
+  const { settings, now } = c.get('dependencies')
+  const options = { deadlineMs: settings.PUBLISH_DEADLINE_MS, now }
+  try {
+    const acks = await publishAtomically(c.get('session').jetstream, messages, options)
+    return await answerOutcomes(
+      c,
+      acks.map((ack, index) => toOutcome(ack, messages[index])),
+    )
+  } catch (failure) {
+    throw failure instanceof BatchRefused ? toProblemOfAll(failure, c.get('requestId')) : failure
+  }
+}
+
+const toOutcome = (ack: PubAck, message: OutgoingMessage | undefined): Outcome => ({
+  ack,
+  hasKey: message !== undefined && keyOf(message) !== undefined,
+})
+
+/** Has a refused field told with its place in the batch. */
+function inPlace<Read>(index: number, read: () => Read): Read {
+  try {
+    return read()
+  } catch (failure) {
+    if (!(failure instanceof BridgeError)) throw failure
+    const errors = failure.errors?.map(({ field, message }) => ({
+      field: `messages.${index}.${field}`,
+      message,
+    }))
+    throw new BridgeError(failure.code, `messages.${index}: ${failure.message}`, {
+      cause: failure.cause,
+      ...(errors ? { errors } : {}),
+    })
+  }
+}
+
+/** The problem of the first message that was itself refused, with what became of each. */
+function toProblemOfAll({ failures }: BatchRefused, requestId: string): BridgeError {
+  const found = failures.findIndex(({ code }) => code !== 'batch_refused')
+  const culprit = failures[found] ?? new BridgeError('batch_refused', ERRORS.batch_refused.title)
+  const results = failedResults(failures, requestId)
+  return new BridgeError(culprit.code, `messages.${found}: ${culprit.message}`, {
+    cause: culprit.cause,
+    members: { ...culprit.members, results },
+  })
+}

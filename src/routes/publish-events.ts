@@ -1,0 +1,89 @@
+/** Owns publishing CloudEvents: one that is all of the body or stands in the headers, or a batch of them. */
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { refuse } from '../errors.ts'
+import type { OutgoingMessage, ServerInfo } from '../jetstream.ts'
+import { Pipeline } from '../publishing/pipeline.ts'
+import { readBody } from '../read-body.ts'
+import { parseInput } from '../router.ts'
+import { MAX_BATCH_MESSAGES } from '../schemas/batch.ts'
+import {
+  type CloudEvent,
+  cloudEventSchema,
+  compileSubject,
+  keyOf,
+  readBinaryEvent,
+  toMessage,
+} from '../schemas/cloud-event.ts'
+import { readEventHeaders } from '../schemas/cloud-event-headers.ts'
+import { parseExactly } from '../schemas/exact-json.ts'
+import { checkNatsHeaders, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
+import { addressed, type KeyToId } from '../schemas/outgoing.ts'
+import { toMessageHeaders } from '../schemas/publish.ts'
+import * as z from '../schemas/zod.ts'
+import { answerPublish } from './publish.ts'
+import { answerOutcomes, publishEach } from './publish-batch.ts'
+import { publisherOf, toIdOf } from './publishing.ts'
+
+/** The header that says what makes the NATS subject of events. */
+export const SUBJECT_HEADER = 'nats-subject'
+
+/** What makes the NATS subject of an event: a query parameter or a header, or the event's own subject. */
+type ToSubject = ReturnType<typeof compileSubject>
+
+/** The message of an event, with the key that makes it the same event wherever it comes again. */
+function toOutgoing(event: CloudEvent, toSubject: ToSubject, toId: KeyToId): OutgoingMessage {
+  const { subject, payload, headers } = toMessage(event, toSubject(event))
+  return addressed(subject, payload, { ...headers, [MSG_ID]: [toId(keyOf(event))] })
+}
+
+const maxBytesOf = (c: Context<AppEnv>, { maxPayloadBytes }: ServerInfo) =>
+  Math.min(maxPayloadBytes, c.get('dependencies').settings.MAX_BODY_BYTES)
+
+/** Structured mode: the body is the event. */
+export async function answerEvent(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
+  const toSubject = compileSubject(template)
+  const body = await readBody(c.req.raw, c.get('dependencies').settings.MAX_BATCH_BYTES)
+  const event = parseInput(cloudEventSchema, parseExactly(decode(body)))
+  return await answerPublish(c, toOutgoing(event, toSubject, toIdOf(c)))
+}
+
+/** Binary mode: the event stands in the headers, the body is its data. */
+export async function answerBinaryEvent(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
+  const headers = toMessageHeaders([...c.req.raw.headers].filter(([name]) => name !== SUBJECT_HEADER))
+  checkNatsHeaders(headers)
+  const key = readBinaryEvent(headers)
+  if (key === undefined) throw refuse('ce-specversion', 'must be there')
+  const subject = compileSubject(template)(readEventHeaders(headers).attributes as CloudEvent)
+  const server = await c.get('session').jetstream.server()
+  requireHeed(headers, server)
+  const payload = await readBody(c.req.raw, maxBytesOf(c, server))
+  const message = addressed(subject, payload, { ...headers, [MSG_ID]: [toIdOf(c)(key)] })
+  return await answerPublish(c, message)
+}
+
+const eventsSchema = z.array(z.unknown()).max(MAX_BATCH_MESSAGES)
+
+/** Batch mode: the body is an array of events, each of which is stored by itself. */
+export async function answerEvents(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
+  const { publishers, settings } = c.get('dependencies')
+  const toSubject = compileSubject(template)
+  const toId = toIdOf(c)
+  return await publishers.hold(c.get('caller').tenant, async () => {
+    await c.get('session').jetstream.server()
+    const body = await readBody(c.req.raw, settings.MAX_BATCH_BYTES)
+    const events = parseInput(eventsSchema, parseExactly(decode(body)))
+    const read = (value: unknown) => toOutgoing(parseInput(cloudEventSchema, value), toSubject, toId)
+    return await answerOutcomes(c, await publishEach(new Pipeline(publisherOf(c)), events, read))
+  })
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function decode(body: Uint8Array): string {
+  try {
+    return utf8.decode(body)
+  } catch {
+    throw refuse('body', 'must be UTF-8')
+  }
+}

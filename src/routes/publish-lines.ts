@@ -1,0 +1,47 @@
+/** Owns publishing lines of JSON as they come, each answered in its order while more are on their way. */
+import type { Context } from 'hono'
+import { answer } from '../answer.ts'
+import type { AppEnv } from '../context.ts'
+import { LineExchange } from '../publishing/line-exchange.ts'
+import { readLines } from '../publishing/lines.ts'
+import { readLine } from '../publishing/outgoing.ts'
+import { Pipeline } from '../publishing/pipeline.ts'
+import { bodyOf } from '../read-body.ts'
+import { requireHeed } from '../schemas/nats-headers.ts'
+import { createResultWriter, publisherOf, toIdOf } from './publishing.ts'
+
+export const LINES_TYPE = 'application/x-ndjson'
+
+/** Beside its payload, in base64, a line may hold so many bytes. */
+const LINE_OVERHEAD_BYTES = 65_536
+
+/** Answers lines with lines. What fails before the first one is read is still a status. */
+export async function answerLines(c: Context<AppEnv>): Promise<Response> {
+  const server = await c.get('session').jetstream.server()
+  const body = bodyOf(c.req.raw)
+  const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
+  const toId = toIdOf(c)
+  const write = createResultWriter(c)
+  const exchange = new LineExchange({
+    lines: readLines(body, maxLineBytes),
+    pipeline: new Pipeline(publisherOf(c)),
+    read(line) {
+      if (typeof line !== 'string') throw line
+      const message = readLine(line, toId)
+      requireHeed(message.headers, server)
+      return message
+    },
+    async write(outcomes, index) {
+      let text = ''
+      for (const [at, outcome] of outcomes.entries()) {
+        const result = write(outcome, index + at)
+        text += `${typeof result === 'string' ? result : await result}\n`
+      }
+      return text
+    },
+    requestId: c.get('requestId'),
+    onEnd: c.get('dependencies').publishers.take(c.get('caller').tenant),
+  })
+  const results = new ReadableStream<Uint8Array>(exchange, { highWaterMark: 0 })
+  return answer(c, results, { headers: { 'Content-Type': LINES_TYPE } })
+}

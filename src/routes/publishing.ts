@@ -1,0 +1,42 @@
+/** Owns what the ways to publish many messages share: whose they are, and how results are written. */
+import type { Context } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { messageIdOf } from '../publishing/keys.ts'
+import type { Outcome } from '../publishing/pipeline.ts'
+import { createPublisher, type Publisher } from '../publishing/publisher.ts'
+import { encodeFailedResult, encodeStoredResult } from '../schemas/batch.ts'
+import type { KeyToId } from '../schemas/outgoing.ts'
+
+export function publisherOf(c: Context<AppEnv>): Publisher {
+  const { settings, now } = c.get('dependencies')
+  return createPublisher(c.get('session').jetstream, { deadlineMs: settings.PUBLISH_DEADLINE_MS, now })
+}
+
+/** How the keys of the caller are told from those of others. */
+export function toIdOf(c: Context<AppEnv>): KeyToId {
+  const { tenant } = c.get('caller')
+  return (key) => messageIdOf(tenant, key)
+}
+
+/** Writes the result of one message. */
+export type WriteResult = (outcome: Outcome, index: number) => Promise<string> | string
+
+/** A writer that counts what is stored, and asks once of each stream how long it remembers keys. */
+export function createResultWriter(c: Context<AppEnv>): WriteResult {
+  const { reader } = c.get('session')
+  const { metrics } = c.get('dependencies')
+  const requestId = c.get('requestId')
+  const windows = new Map<string, number | undefined>()
+
+  return (outcome, index) => {
+    if ('failure' in outcome) return encodeFailedResult(index, outcome.failure, requestId)
+    metrics.publishes.add(1)
+    const { ack, hasKey } = outcome
+    if (!hasKey) return encodeStoredResult(index, ack, undefined)
+    if (windows.has(ack.stream)) return encodeStoredResult(index, ack, windows.get(ack.stream))
+    return reader.duplicateWindowOf(ack.stream).then((window) => {
+      windows.set(ack.stream, window)
+      return encodeStoredResult(index, ack, window)
+    })
+  }
+}

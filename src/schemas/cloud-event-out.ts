@@ -1,0 +1,78 @@
+/** Owns stored messages as CloudEvents in JSON: every message is one, and no payload is altered. */
+import type { StoredMessage } from '../jetstream.ts'
+import { type Attributes, isEvent, isJsonType, isTextType, readEventHeaders } from './cloud-event-headers.ts'
+
+/** The type of a message that is no event by itself. */
+const MESSAGE_TYPE = 'io.nats.jetstream.message'
+
+/** Writes a message as one line of JSON, a CloudEvent. */
+export type EncodeEvent = (message: StoredMessage) => string
+
+/** An encoder for messages of one stream. */
+export function createEventEncoder(stream: string): EncodeEvent {
+  const source = `/v1/streams/${encodeURIComponent(stream)}`
+  return (message) => {
+    const { attributes, isStructured } = readEventHeaders(message.headers)
+    const whole = isStructured ? readStructured(message.payload) : undefined
+    if (whole !== undefined) return whole
+    return encode(isEvent(attributes) ? attributes : describe(message, source, attributes), message.payload)
+  }
+}
+
+/** The attributes of a message that is no event, so that a reader of events misses none. */
+function describe({ seq, subject, time }: StoredMessage, source: string, said: Attributes): Attributes {
+  const { datacontenttype } = said
+  return {
+    specversion: '1.0',
+    id: String(seq),
+    source,
+    type: MESSAGE_TYPE,
+    subject,
+    time,
+    ...(datacontenttype === undefined ? {} : { datacontenttype }),
+  }
+}
+
+/** The payload as the event that it is; undefined where it is none. */
+function readStructured(payload: Uint8Array): string | undefined {
+  const text = decodeUtf8(payload)
+  const value = text === undefined ? undefined : parse(text)
+  if (text === undefined || typeof value !== 'object' || value === null) return undefined
+  return isEvent({ ...value }) ? toOneLine(text) : undefined
+}
+
+function encode(attributes: Attributes, payload: Uint8Array): string {
+  const data = payload.length === 0 ? '' : `,${encodeData(payload, attributes.datacontenttype)}`
+  return `${JSON.stringify(attributes).slice(0, -1)}${data}}`
+}
+
+function encodeData(payload: Uint8Array, type: string | undefined): string {
+  const isJson = isJsonType(type)
+  const text = isJson || isTextType(type ?? '') ? decodeUtf8(payload) : undefined
+  if (text !== undefined && !isJson) return `"data":${JSON.stringify(text)}`
+  if (text !== undefined && parse(text) !== undefined) return `"data":${toOneLine(text)}`
+  return `"data_base64":"${Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('base64')}"`
+}
+
+/** The JSON value; undefined, which JSON does not have, where the text is not JSON. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** In JSON a line break stands between tokens alone: in a string it is escaped. */
+const toOneLine = (json: string) => json.replace(/[\r\n]+/g, ' ')
+
+// `ignoreBOM` keeps a byte order mark: it is part of the payload, and no JSON.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decodeUtf8(payload: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(payload)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,182 @@
+/** Owns the wire form of a CloudEvent in JSON, and what a publish makes of one: a message, its key and its subject. */
+import { BridgeError, refuse } from '../errors.ts'
+import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
+import {
+  encodeValue,
+  isEventType,
+  isJsonType,
+  readEventHeaders,
+  toHeaderName,
+} from './cloud-event-headers.ts'
+import { stringifyExactly } from './exact-json.ts'
+import { subjectFault } from './names.ts'
+import * as z from './zod.ts'
+
+/** The media types of an event, and of an array of them, as JSON. */
+export const EVENT_TYPE = 'application/cloudevents+json'
+export const EVENT_BATCH_TYPE = 'application/cloudevents-batch+json'
+
+/** The specification advises 20, and has no limit. */
+const MAX_NAME_LENGTH = 64
+const ATTRIBUTE_NAME = new RegExp(`^[a-z0-9]{1,${MAX_NAME_LENGTH}}$`)
+/** Members that are no attributes. */
+const PAYLOAD_MEMBERS: ReadonlySet<string> = new Set(['data', 'data_base64'])
+
+/** A keyword of OpenAPI 3.1: the library's types know those of 3.0 alone. */
+const BASE64: object = { contentEncoding: 'base64' }
+
+// Lone surrogates, which UTF-8 cannot hold, and what the specification's type system leaves out of a String.
+const NOT_IN_ATTRIBUTES = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
+const RFC3339 =
+  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i
+const MEDIA_TYPE = /^[\w!#$&^.+*-]+\/[\w!#$&^.+*-]+ *(?:;[ -~]*)?$/
+
+const text = z
+  .string('must be a non-empty string')
+  .refine(
+    (value) => !NOT_IN_ATTRIBUTES.test(value),
+    'must not hold control characters, noncharacters or lone surrogates',
+  )
+const attribute = text.min(1, 'must be a non-empty string')
+
+const required = {
+  specversion: z.literal('1.0', 'must be "1.0"').openapi({ description: 'The version of CloudEvents.' }),
+  id: attribute.openapi({ description: 'Names the event within its source.', example: 'A234-1234' }),
+  source: attribute.regex(/^\S*$/, 'must not hold white space').openapi({
+    description: 'Where the event is from, a URI-reference; no two events have the same `source` and `id`.',
+    example: '/shop/eu',
+  }),
+  type: attribute.openapi({ description: 'What happened.', example: 'com.example.order.placed' }),
+}
+
+const extension = z.union(
+  [text, z.boolean(), z.int32().openapi({ type: 'integer', format: 'int32' }), z.null()],
+  'must be a string, a boolean or a 32-bit integer',
+)
+
+export const cloudEventSchema = z
+  .object({
+    ...required,
+    subject: attribute.nullish().openapi({
+      description: 'What the event is about, in the words of its source.',
+      example: 'orders.eu.42',
+    }),
+    time: z
+      .string('must be an RFC 3339 time')
+      .refine((value) => RFC3339.test(value), 'must be an RFC 3339 time')
+      .nullish()
+      .openapi({ format: 'date-time', description: 'When it happened.', example: '2026-11-20T10:00:00Z' }),
+    datacontenttype: attribute
+      .regex(MEDIA_TYPE, 'must be a media type')
+      .nullish()
+      .openapi({ description: 'The media type of the data; none is JSON.', example: 'application/json' }),
+    dataschema: attribute.nullish().openapi({ description: 'The schema of the data, a URI.' }),
+    data: z.unknown().optional().openapi({ description: 'The data: JSON, or text of its type.' }),
+    data_base64: z
+      .base64('must be base64')
+      .nullish()
+      .openapi({ description: 'The data, where it is bytes.', ...BASE64 }),
+  })
+  .catchall(extension)
+  .superRefine((event, context) => {
+    for (const [name, message] of faultsOf(event)) context.addIssue({ code: 'custom', path: [name], message })
+  })
+  .openapi('CloudEvent', {
+    description:
+      'One event, as the CloudEvents JSON Event Format has it; any other member is an extension attribute, a string, ' +
+      'boolean or 32-bit integer. An attribute that is null is absent.',
+  })
+
+/** What a schema of single members cannot see. */
+function faultsOf(event: Readonly<Record<string, unknown>>): [name: string, message: string][] {
+  const faults = Object.keys(event)
+    .filter((name) => !ATTRIBUTE_NAME.test(name) && !PAYLOAD_MEMBERS.has(name))
+    .map((name): [string, string] => [name, `must be named by 1 to ${MAX_NAME_LENGTH} of a to z and 0 to 9`])
+  if (event.data !== undefined && typeof event.data_base64 === 'string') {
+    faults.push(['data_base64', 'must not be given together with data'])
+  }
+  return faults
+}
+
+/** An event that the schema took. */
+export type CloudEvent = z.output<typeof cloudEventSchema>
+
+/** The message that an event is stored as, in binary mode: its data, byte for byte, and a header for each attribute. */
+export function toMessage(event: CloudEvent, subject: string): OutgoingMessage {
+  // An event as the data of another would be taken for the event itself, were it not for structured mode.
+  if (isEventType(event.datacontenttype ?? '')) {
+    return {
+      subject,
+      payload: encodeUtf8(stringifyExactly(event)),
+      headers: { 'Content-Type': [EVENT_TYPE] },
+    }
+  }
+  const headers = attributesOf(event).map(([name, value]) => [
+    toHeaderName(name),
+    [name === 'datacontenttype' ? value : encodeValue(value)],
+  ])
+  return { subject, payload: toPayload(event), headers: Object.fromEntries(headers) }
+}
+
+const encodeUtf8 = (text: string) => new TextEncoder().encode(text)
+
+function toPayload({ data, data_base64: base64, datacontenttype }: CloudEvent): Uint8Array {
+  if (typeof base64 === 'string') return Buffer.from(base64, 'base64')
+  if (data === undefined) return new Uint8Array()
+  if (typeof data !== 'string' || isJsonType(datacontenttype ?? undefined)) {
+    return encodeUtf8(stringifyExactly(data))
+  }
+  if (!data.isWellFormed()) throw refuse('data', 'must not hold lone surrogates')
+  return encodeUtf8(data)
+}
+
+/** The attributes that are there, each as its canonical text. */
+function attributesOf(event: CloudEvent): [name: string, value: string][] {
+  return Object.entries(event).flatMap(([name, value]): [string, string][] =>
+    PAYLOAD_MEMBERS.has(name) || value === null || value === undefined ? [] : [[name, String(value)]],
+  )
+}
+
+/** What makes an event the same event wherever it comes again: a source holds no space. */
+export const keyOf = ({ source, id }: { readonly source: string; readonly id: string }): string =>
+  `${source} ${id}`
+
+const requiredSchema = z.object(required)
+
+/**
+ * The key of the event that headers hold in binary mode; undefined where they hold none. Throws `invalid_request`
+ * naming the header.
+ */
+export function readBinaryEvent(headers: MessageHeaders): string | undefined {
+  const { attributes } = readEventHeaders(headers)
+  if (attributes.specversion === undefined) return undefined
+  const { data: event, error } = requiredSchema.safeParse(attributes)
+  if (event) return keyOf(event)
+  const errors = error.issues.map(({ path, message }) => ({ field: `ce-${path.join('.')}`, message }))
+  const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
+  throw new BridgeError('invalid_request', detail, { errors })
+}
+
+/** Where nothing is said of the NATS subject, it is the event's own. */
+const DEFAULT_SUBJECT = '{subject}'
+const TEMPLATE = /^(?:[^{}]|\{[a-z0-9]+\})*$/
+const PLACEHOLDER = /\{([a-z0-9]+)\}/g
+
+/**
+ * What gives an event its NATS subject: a template, in which `{type}` stands for the attribute `type`, and so for each.
+ * Both it and what it gives throw `invalid_request`; whether the subject is reserved is not looked at.
+ */
+export function compileSubject(template: string = DEFAULT_SUBJECT): (event: CloudEvent) => string {
+  if (!TEMPLATE.test(template)) throw refuse('subject', 'must have the name of an attribute in each { }')
+  return (event) => {
+    const attributes = new Map(attributesOf(event))
+    const subject = template.replace(PLACEHOLDER, (_, name: string) => {
+      const value = attributes.get(name)
+      if (value === undefined) throw refuse(name, `must be there: the subject is made by "${template}"`)
+      return value
+    })
+    const fault = subjectFault(subject)
+    if (fault !== undefined) throw refuse('subject', fault)
+    return subject
+  }
+}
