@@ -104,7 +104,7 @@ export interface StreamReader {
 }
 
 export interface TailRequest extends ReadRequest {
-  readonly payload: PayloadForm
+  readonly form: MessageForm
   readonly requestId: string
   /** Called once when the body is over: ended, failed or cancelled. Not where there is none, since `tail` threw. */
   readonly onEnd: () => void
@@ -112,3 +112,6 @@ export interface TailRequest extends ReadRequest {
 
 /** How a payload is written in JSON: text where it is text, always base64, or parsed beside the text. */
 export type PayloadForm = 'text' | 'base64' | 'json'
+
+/** How a message is written: by its stream's own words and a form of its payload, or as a CloudEvent. */
+export type MessageForm = PayloadForm | 'cloudevents'

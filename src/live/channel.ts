@@ -1,6 +1,6 @@
 /** Owns readers that want the same of a stream: each message is written and sealed once for all of them. */
 import type { StoredMessage } from '../jetstream.ts'
-import type { CursorRun, CursorScope, Gap, PayloadForm } from '../reading.ts'
+import type { CursorRun, CursorScope, Gap, MessageForm } from '../reading.ts'
 import { messageEvents, movingHeartbeat, type Wording } from './events.ts'
 import type { FeedPoint, LiveItem, SeatBuffer } from './seat.ts'
 
@@ -8,13 +8,13 @@ import type { FeedPoint, LiveItem, SeatBuffer } from './seat.ts'
 export interface Wants {
   readonly filters: readonly string[]
   readonly scope: CursorScope
-  /** How payloads are written; absent: the reader wants to know that there is something, not what. */
-  readonly payload?: PayloadForm
+  /** How messages are written; absent: the reader wants to know that there is something, not what. */
+  readonly form?: MessageForm
 }
 
 /** Wants as a text: equal ones, and no others, share it. */
-export const keyOf = ({ filters, payload }: Wants): string =>
-  JSON.stringify([payload ?? null, ...[...new Set(filters)].sort()])
+export const keyOf = ({ filters, form }: Wants): string =>
+  JSON.stringify([form ?? null, ...[...new Set(filters)].sort()])
 
 const encoder = new TextEncoder()
 const NOTHING = new Uint8Array()
@@ -31,10 +31,10 @@ export class Channel {
   #toldAt: number
 
   constructor(stream: string, created: string, wants: Wants, at: FeedPoint) {
-    const { filters, scope, payload } = wants
+    const { filters, scope, form } = wants
     this.key = keyOf(wants)
     this.filters = filters.length > 0 ? filters : ['>']
-    this.#wording = payload === undefined ? undefined : { stream, scope, payload }
+    this.#wording = form === undefined ? undefined : { stream, scope, form }
     this.#run = scope.run({ seq: at.seq, created })
     this.#told = at
     this.#toldAt = Date.now()

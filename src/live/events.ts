@@ -1,6 +1,6 @@
 /** Owns server-sent events as text: what a reader of a stream is told. */
 import type { StoredMessage } from '../jetstream.ts'
-import type { CursorScope, Gap, Page, PayloadForm } from '../reading.ts'
+import type { CursorScope, Gap, MessageForm, Page } from '../reading.ts'
 import { createMessageEncoder } from '../schemas/message.ts'
 import { pageCursors } from '../tokens/cursor.ts'
 
@@ -33,16 +33,16 @@ export function errorEvent(problem: object): string {
 export interface Wording {
   readonly stream: string
   readonly scope: CursorScope
-  readonly payload: PayloadForm
+  readonly form: MessageForm
 }
 
 /** `cursors`: the one right after each message, in their order. */
 export function messageEvents(
-  { stream, payload }: Wording,
+  { stream, form }: Wording,
   messages: readonly StoredMessage[],
   cursors: readonly string[],
 ): string {
-  const encode = createMessageEncoder(stream, payload)
+  const encode = createMessageEncoder(stream, form)
   let text = ''
   for (const [index, message] of messages.entries()) {
     const cursor = cursors[index] ?? ''

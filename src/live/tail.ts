@@ -201,9 +201,9 @@ export class Tail {
   }
 
   async *#takeSeat(): AsyncGenerator<string, Seat, undefined> {
-    const { stream, filters, scope, payload } = this.#request
+    const { stream, filters, scope, form } = this.#request
     yield* this.#readUpTo(Number.POSITIVE_INFINITY)
-    const seat = await this.#parts.feeds.join(stream, { filters, scope, payload }, this.#position.seq)
+    const seat = await this.#parts.feeds.join(stream, { filters, scope, form }, this.#position.seq)
     let isTaken = false
     try {
       if (seat.afterSeq > this.#position.seq) yield* this.#readUpTo(seat.afterSeq)

@@ -9,6 +9,7 @@ const METHODS = 'GET, HEAD, POST, PUT, DELETE'
 const REQUEST_HEADERS = [
   'Accept',
   'Authorization',
+  'Content-Encoding',
   'Content-Type',
   'Idempotency-Key',
   'If-Match',
@@ -20,7 +21,8 @@ const REQUEST_HEADERS = [
 ]
 /** Header families of a publish, of which each name is allowed when a preflight asks for it. */
 const REQUEST_HEADER_FAMILIES = /^(natsh|nats|ce)-[a-z0-9-]+$/
-const EXPOSED = 'X-Request-Id, Location, Link, ETag, Retry-After'
+const EXPOSED =
+  'X-Request-Id, Location, Link, ETag, Retry-After, Sluice-Cursor, Sluice-Up-To-Date, Sluice-Gap'
 
 /**
  * Marks what a listed origin may read, and answers its preflights. Refuses the rest with `forbidden`: a browser would

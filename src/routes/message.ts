@@ -5,6 +5,9 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { MessageLookup, StoredMessage } from '../jetstream.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { cloudEventSchema } from '../schemas/cloud-event.ts'
+import { EVENT_TYPE, toBinaryHeaders } from '../schemas/cloud-event-headers.ts'
+import { createEventEncoder } from '../schemas/cloud-event-out.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { encodeMessage, messageSchema, payloadForm } from '../schemas/message.ts'
 import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
@@ -15,12 +18,14 @@ import * as z from '../schemas/zod.ts'
 const answers = {
   200: {
     description:
-      'The message as JSON; under an `Accept` that leaves JSON out, its raw payload with its own type.',
+      'The message as JSON, or as a CloudEvent; under an `Accept` that leaves both out, its raw payload with its own type, ' +
+      'and with the `ce-*` headers of an event that is stored in binary mode.',
     headers: z.object({
       ETag: z.string().openapi({ description: 'Stays the same as long as the message is there.' }),
     }),
     content: {
       ...json(messageSchema, 'message', 'messageBinary'),
+      [EVENT_TYPE]: { schema: cloudEventSchema, examples: examplesOf('cloudEvent') },
       '*/*': { schema: { type: 'string', format: 'binary' } as const, examples: examplesOf('payload') },
     },
   },
@@ -114,12 +119,18 @@ async function answerMessage(
     jetstream.getMessage(stream, lookup),
   ])
   if (!found) throw new BridgeError('message_not_found', `Stream "${stream}" does not have the message.`)
-  const raw = !takesJson(c.req.header('Accept'))
-  const etag = etagOf(found, raw ? 'raw' : (form ?? 'text'))
+  const accept = c.req.header('Accept')
+  const isEvent = accept?.includes(EVENT_TYPE) ?? false
+  const isRaw = !isEvent && !takesJson(accept)
+  const etag = etagOf(found, isRaw ? 'raw' : isEvent ? 'event' : (form ?? 'text'))
   c.header('ETag', etag)
   c.header('Vary', 'Accept', { append: true })
   if (isKnown(c.req.header('If-None-Match'), etag)) return c.body(null, 304)
-  if (raw) return answerRaw(c, found)
+  if (isRaw) return answerRaw(c, found)
+  if (isEvent) {
+    c.header('Content-Type', EVENT_TYPE)
+    return c.body(createEventEncoder(stream)(found))
+  }
   const { seq, time } = found
   const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
   c.header('Content-Type', 'application/json')
@@ -146,6 +157,7 @@ function takesJson(accept = '*/*'): boolean {
 /** Publishers choose the type, so a browser must not run what it says. */
 function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Response {
   c.header('Content-Type', headers['Content-Type']?.[0] ?? 'application/octet-stream')
+  for (const [name, value] of Object.entries(toBinaryHeaders(headers))) c.header(name, value)
   c.header('Content-Security-Policy', "default-src 'none'; sandbox")
   return c.body(new Uint8Array(payload))
 }

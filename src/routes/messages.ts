@@ -5,7 +5,10 @@ import { accepts } from 'hono/accepts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
+import type { Page } from '../reading.ts'
 import { createRouter } from '../router.ts'
+import { cloudEventSchema } from '../schemas/cloud-event.ts'
+import { EVENT_BATCH_TYPE } from '../schemas/cloud-event-headers.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
@@ -19,7 +22,7 @@ import {
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { declared, eventsHeaders } from './answers.ts'
-import { encodeLines, encodePage, type PageForm } from './page-bytes.ts'
+import { encodeEventBatch, encodeLines, encodePage, type PageForm } from './page-bytes.ts'
 import { openPages, type ReadPage } from './pages-ahead.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
@@ -32,7 +35,8 @@ const readMessagesRoute = createRoute({
   description:
     'Reads history and waits for more, without a consumer and without anything kept on the server. Follow `cursor` (or the ' +
     '`Link`) to read on; it may be kept for as long as one likes. `Accept` chooses between a page, newline-delimited JSON ' +
-    'until the end of the stream, and server-sent events that join history to live. Messages are removed by an ' +
+    'until the end of the stream, server-sent events that join history to live, and a page of CloudEvents: each message ' +
+    'that is none by itself becomes one. Messages are removed by an ' +
     'interest or workqueue stream when its consumers are done with them: such a stream is not safe to read by cursor.',
   request: {
     params: z.object({ stream: streamName }),
@@ -49,6 +53,20 @@ const readMessagesRoute = createRoute({
       description: 'The messages after the cursor. Each line, and each event, has the shape given.',
       headers: z.object({
         Link: z.string().optional().openapi({ description: 'The next page, `rel="next"`.' }),
+        'Sluice-Cursor': z
+          .string()
+          .optional()
+          .openapi({ description: 'Of a page of CloudEvents: its `cursor`.' }),
+        'Sluice-Up-To-Date': z
+          .enum(['true', 'false'])
+          .optional()
+          .openapi({ description: 'Of a page of CloudEvents: its `up_to_date`.' }),
+        'Sluice-Gap': z
+          .string()
+          .optional()
+          .openapi({
+            description: 'Of a page of CloudEvents: its `gap`, as first and last sequence, `5-7`.',
+          }),
       }),
       content: {
         ...json(pageSchema, 'page', 'pageEmpty', 'pageWithGap'),
@@ -56,9 +74,10 @@ const readMessagesRoute = createRoute({
           schema: ndjsonLineSchema,
           examples: examplesOf('message', 'gapLine', 'endLine', 'errorLine'),
         },
+        [EVENT_BATCH_TYPE]: { schema: z.array(cloudEventSchema), examples: examplesOf('cloudEvents') },
         'text/event-stream': {
           schema: tailEventSchema,
-          examples: examplesOf('messageEvent', 'caughtUpEvent', 'gapEvent', 'errorEvent'),
+          examples: examplesOf('messageEvent', 'cloudEventEvent', 'caughtUpEvent', 'gapEvent', 'errorEvent'),
         },
       },
     },
@@ -78,6 +97,7 @@ const readMessagesRoute = createRoute({
 const PAGE = 'application/json'
 const LINES = 'application/x-ndjson'
 const EVENTS = 'text/event-stream'
+const FORMS = [PAGE, LINES, EVENTS, EVENT_BATCH_TYPE]
 
 export const messages = createRouter().openapi(readMessagesRoute, async (c) => {
   const { stream } = c.req.valid('param')
@@ -86,20 +106,20 @@ export const messages = createRouter().openapi(readMessagesRoute, async (c) => {
   if (c.var.caller.ticket && form !== EVENTS)
     throw new BridgeError('ticket_invalid', `A ticket opens ${EVENTS} alone.`)
   if (form === EVENTS) return declared(await answerEvents(c, stream, query))
+  if (query.format !== undefined) throw refuse('format', 'is for server-sent events alone')
   const reading = settleReading(c, stream, query, 'beginning')
-  const answerRead = form === LINES ? answerLines : answerPage
-  return declared(await answerRead(c, stream, query, reading))
+  if (form === LINES) return declared(await answerLines(c, stream, query, reading))
+  return declared(await answerPage(c, stream, query, reading, form))
 })
 
 function chooseForm(c: Context<AppEnv>): string {
   const takesAnything = c.req.header('Accept')?.includes('*/*') ?? true
   const form = accepts(c, {
     header: 'Accept',
-    supports: [PAGE, LINES, EVENTS],
+    supports: FORMS,
     default: takesAnything ? PAGE : '',
   })
-  if (form === '')
-    throw new BridgeError('not_acceptable', `Accept must allow ${PAGE}, ${LINES} or ${EVENTS}.`)
+  if (form === '') throw new BridgeError('not_acceptable', `Accept must allow one of ${FORMS.join(', ')}.`)
   return form
 }
 
@@ -127,22 +147,41 @@ function readPages(
   }
 }
 
-async function answerPage(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
+async function answerPage(
+  c: Context<AppEnv>,
+  stream: string,
+  query: ReadQuery,
+  reading: Reading,
+  form: string,
+) {
   const { metrics, settings } = c.var.dependencies
   const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.MAX_PAGE_MESSAGES)
   // Who does not wait follows a cursor to the next page; who waits is at the end, where there is nothing to ask for.
   const page = await readPages(c, stream, query, reading)({ limit, eager: !query.wait_ms })
   metrics.deliveries.page.add(page.messages.length)
   const cursor = reading.scope.seal(page.position)
-  return answer(c, encodePage(page, formOf(stream, query, reading), cursor), {
-    headers: { 'Content-Type': PAGE, Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` },
-  })
+  const next = { Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` }
+  if (form === EVENT_BATCH_TYPE) {
+    const headers = { 'Content-Type': form, ...next, ...pageHeaders(page, cursor) }
+    return answer(c, encodeEventBatch(page, stream), { headers })
+  }
+  const body = encodePage(page, formOf(stream, query, reading), cursor)
+  return answer(c, body, { headers: { 'Content-Type': PAGE, ...next } })
+}
+
+/** What a page says besides its messages, where its body has no place for it. */
+function pageHeaders({ gap, upToDate }: Page, cursor: string): Record<string, string> {
+  return {
+    'Sluice-Cursor': cursor,
+    'Sluice-Up-To-Date': String(upToDate),
+    ...(gap ? { 'Sluice-Gap': `${gap.fromSeq}-${gap.toSeq}` } : {}),
+  }
 }
 
 const formOf = (stream: string, { payload }: ReadQuery, { scope }: Reading): PageForm => ({
   stream,
   scope,
-  payload: payload ?? 'text',
+  form: payload ?? 'text',
 })
 
 /** A path on this host, so that it holds behind any proxy. */
@@ -180,6 +219,8 @@ async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery,
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {
   if (query.limit !== undefined) throw refuseForEvents('limit')
   if (query.wait_ms !== undefined) throw refuseForEvents('wait_ms')
+  if (query.format !== undefined && query.payload !== undefined)
+    throw refuse('payload', 'must not be given together with format')
   const { filters, scope, from } = settleReading(c, stream, query, 'new')
   const release = c.var.dependencies.readers.take(c.var.caller.tenant)
   try {
@@ -188,7 +229,7 @@ async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery
       filters,
       scope,
       from,
-      payload: query.payload ?? 'text',
+      form: query.format ?? query.payload ?? 'text',
       onGap: query.on_gap ?? 'skip',
       requestId: c.var.requestId,
       onEnd: release,

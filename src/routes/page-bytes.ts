@@ -1,5 +1,6 @@
 /** Owns a page as bytes: one JSON document, or a line for each message. */
-import type { CursorScope, Page, PayloadForm } from '../reading.ts'
+import type { CursorScope, MessageForm, Page } from '../reading.ts'
+import { createEventEncoder } from '../schemas/cloud-event-out.ts'
 import { createMessageEncoder } from '../schemas/message.ts'
 import { pageCursors } from '../tokens/cursor.ts'
 
@@ -7,7 +8,7 @@ import { pageCursors } from '../tokens/cursor.ts'
 export interface PageForm {
   readonly stream: string
   readonly scope: CursorScope
-  readonly payload: PayloadForm
+  readonly form: MessageForm
 }
 
 /** A page as JSON. `cursor`: the one right after it. */
@@ -17,6 +18,16 @@ export function encodePage(page: Page, form: PageForm, cursor: string): Uint8Arr
   writeMessages(page, form, { write: writer.write, between: ',', after: '' })
   const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
   writer.write(`],"cursor":"${cursor}","up_to_date":${page.upToDate}${gap}}`)
+  return Buffer.concat(writer.end())
+}
+
+/** The messages of a page as an array of CloudEvents: what else there is to say of it has no place there. */
+export function encodeEventBatch(page: Page, stream: string): Uint8Array<ArrayBuffer> {
+  const writer = createWriter()
+  const encode = createEventEncoder(stream)
+  for (const [index, message] of page.messages.entries())
+    writer.write(`${index === 0 ? '[' : ','}${encode(message)}`)
+  writer.write(page.messages.length === 0 ? '[]' : ']')
   return Buffer.concat(writer.end())
 }
 
@@ -39,11 +50,11 @@ function encodeGap({ gap }: Page): string {
 /** Each message with the cursor right after it. */
 function writeMessages(
   page: Page,
-  { stream, scope, payload }: PageForm,
+  { stream, scope, form }: PageForm,
   { write, between, after }: { write: (text: string) => void; between: string; after: string },
 ): void {
   const cursors = pageCursors(scope, page)
-  const encode = createMessageEncoder(stream, payload)
+  const encode = createMessageEncoder(stream, form)
   let before = ''
   for (const [index, message] of page.messages.entries()) {
     write(`${before}${encode(message, `"cursor":"${cursors[index]}"`)}${after}`)

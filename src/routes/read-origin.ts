@@ -37,7 +37,7 @@ export function settleReading(
 
 /** With a ticket, the ticket says all there is to say. */
 function settleTicketed(c: Context<AppEnv>, stream: string, query: ReadQuery, ticket: Ticket): Reading {
-  const { subject, ticket: _, payload: __, ...rest } = query
+  const { subject, ticket: _, payload: __, format: ___, ...rest } = query
   const said = Object.entries({ ...rest, subject: subject.length > 0 ? subject : undefined })
   const [unwanted] = said.find(([, value]) => value !== undefined) ?? []
   if (unwanted !== undefined) throw refuse(unwanted, 'is fixed by the ticket')

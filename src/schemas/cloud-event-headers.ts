@@ -1,6 +1,10 @@
 /** Owns how the attributes of a CloudEvent stand in headers: the binary mode of HTTP and of NATS. */
 import type { MessageHeaders } from '../jetstream.ts'
 
+/** The media types of an event, and of an array of them, as JSON. */
+export const EVENT_TYPE = 'application/cloudevents+json'
+export const EVENT_BATCH_TYPE = 'application/cloudevents-batch+json'
+
 /** Attributes by name, as text. */
 export type Attributes = Readonly<Record<string, string>>
 

@@ -1,6 +1,7 @@
 /** Owns stored messages as CloudEvents in JSON: every message is one, and no payload is altered. */
 import type { StoredMessage } from '../jetstream.ts'
 import { type Attributes, isEvent, isJsonType, isTextType, readEventHeaders } from './cloud-event-headers.ts'
+import { decodeText, toBase64 } from './payload.ts'
 
 /** The type of a message that is no event by itself. */
 const MESSAGE_TYPE = 'io.nats.jetstream.message'
@@ -35,7 +36,7 @@ function describe({ seq, subject, time }: StoredMessage, source: string, said: A
 
 /** The payload as the event that it is; undefined where it is none. */
 function readStructured(payload: Uint8Array): string | undefined {
-  const text = decodeUtf8(payload)
+  const text = decodeText(payload)
   const value = text === undefined ? undefined : parse(text)
   if (text === undefined || typeof value !== 'object' || value === null) return undefined
   return isEvent({ ...value }) ? toOneLine(text) : undefined
@@ -48,10 +49,10 @@ function encode(attributes: Attributes, payload: Uint8Array): string {
 
 function encodeData(payload: Uint8Array, type: string | undefined): string {
   const isJson = isJsonType(type)
-  const text = isJson || isTextType(type ?? '') ? decodeUtf8(payload) : undefined
+  const text = isJson || isTextType(type ?? '') ? decodeText(payload) : undefined
   if (text !== undefined && !isJson) return `"data":${JSON.stringify(text)}`
   if (text !== undefined && parse(text) !== undefined) return `"data":${toOneLine(text)}`
-  return `"data_base64":"${Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('base64')}"`
+  return `"data_base64":"${toBase64(payload)}"`
 }
 
 /** The JSON value; undefined, which JSON does not have, where the text is not JSON. */
@@ -65,14 +66,3 @@ function parse(text: string): unknown {
 
 /** In JSON a line break stands between tokens alone: in a string it is escaped. */
 const toOneLine = (json: string) => json.replace(/[\r\n]+/g, ' ')
-
-// `ignoreBOM` keeps a byte order mark: it is part of the payload, and no JSON.
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-function decodeUtf8(payload: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(payload)
-  } catch {
-    return undefined
-  }
-}

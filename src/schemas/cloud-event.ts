@@ -2,6 +2,7 @@
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import {
+  EVENT_TYPE,
   encodeValue,
   isEventType,
   isJsonType,
@@ -11,10 +12,6 @@ import {
 import { stringifyExactly } from './exact-json.ts'
 import { subjectFault } from './names.ts'
 import * as z from './zod.ts'
-
-/** The media types of an event, and of an array of them, as JSON. */
-export const EVENT_TYPE = 'application/cloudevents+json'
-export const EVENT_BATCH_TYPE = 'application/cloudevents-batch+json'
 
 /** The specification advises 20, and has no limit. */
 const MAX_NAME_LENGTH = 64
@@ -54,30 +51,32 @@ const extension = z.union(
   'must be a string, a boolean or a 32-bit integer',
 )
 
+const members = {
+  ...required,
+  subject: attribute.nullish().openapi({
+    description: 'What the event is about, in the words of its source.',
+    example: 'orders.eu.42',
+  }),
+  time: z
+    .string('must be an RFC 3339 time')
+    .refine((value) => RFC3339.test(value), 'must be an RFC 3339 time')
+    .nullish()
+    .openapi({ format: 'date-time', description: 'When it happened.', example: '2026-11-20T10:00:00Z' }),
+  datacontenttype: attribute
+    .regex(MEDIA_TYPE, 'must be a media type')
+    .nullish()
+    .openapi({ description: 'The media type of the data; none is JSON.', example: 'application/json' }),
+  dataschema: attribute.nullish().openapi({ description: 'The schema of the data, a URI.' }),
+  data: z.unknown().optional().openapi({ description: 'The data: JSON, or text of its type.' }),
+  data_base64: z
+    .base64('must be base64')
+    .nullish()
+    .openapi({ description: 'The data, where it is bytes.', ...BASE64 }),
+}
+
+// Extensions are looked at below: a schema of theirs would make generated clients refuse data that is no such value.
 export const cloudEventSchema = z
-  .object({
-    ...required,
-    subject: attribute.nullish().openapi({
-      description: 'What the event is about, in the words of its source.',
-      example: 'orders.eu.42',
-    }),
-    time: z
-      .string('must be an RFC 3339 time')
-      .refine((value) => RFC3339.test(value), 'must be an RFC 3339 time')
-      .nullish()
-      .openapi({ format: 'date-time', description: 'When it happened.', example: '2026-11-20T10:00:00Z' }),
-    datacontenttype: attribute
-      .regex(MEDIA_TYPE, 'must be a media type')
-      .nullish()
-      .openapi({ description: 'The media type of the data; none is JSON.', example: 'application/json' }),
-    dataschema: attribute.nullish().openapi({ description: 'The schema of the data, a URI.' }),
-    data: z.unknown().optional().openapi({ description: 'The data: JSON, or text of its type.' }),
-    data_base64: z
-      .base64('must be base64')
-      .nullish()
-      .openapi({ description: 'The data, where it is bytes.', ...BASE64 }),
-  })
-  .catchall(extension)
+  .looseObject(members)
   .superRefine((event, context) => {
     for (const [name, message] of faultsOf(event)) context.addIssue({ code: 'custom', path: [name], message })
   })
@@ -89,13 +88,21 @@ export const cloudEventSchema = z
 
 /** What a schema of single members cannot see. */
 function faultsOf(event: Readonly<Record<string, unknown>>): [name: string, message: string][] {
-  const faults = Object.keys(event)
-    .filter((name) => !ATTRIBUTE_NAME.test(name) && !PAYLOAD_MEMBERS.has(name))
-    .map((name): [string, string] => [name, `must be named by 1 to ${MAX_NAME_LENGTH} of a to z and 0 to 9`])
+  const faults = Object.entries(event)
+    .filter(([name]) => !Object.hasOwn(members, name))
+    .flatMap(([name, value]): [string, string][] => {
+      const fault = extensionFault(name, value)
+      return fault === undefined ? [] : [[name, fault]]
+    })
   if (event.data !== undefined && typeof event.data_base64 === 'string') {
     faults.push(['data_base64', 'must not be given together with data'])
   }
   return faults
+}
+
+function extensionFault(name: string, value: unknown): string | undefined {
+  if (!ATTRIBUTE_NAME.test(name)) return `must be named by 1 to ${MAX_NAME_LENGTH} of a to z and 0 to 9`
+  return extension.safeParse(value).error?.issues[0]?.message
 }
 
 /** An event that the schema took. */

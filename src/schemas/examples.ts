@@ -75,6 +75,17 @@ const consumer: z.input<typeof consumerSchema> = {
   cursor: CURSOR,
 }
 
+const cloudEventValue = {
+  specversion: '1.0',
+  id: 'A234-1234',
+  source: '/shop/eu',
+  type: 'com.example.order.placed',
+  subject: 'orders.eu.42',
+  time: '2026-11-20T10:00:00Z',
+  datacontenttype: 'application/json',
+  data: { id: 7 },
+}
+
 const reading = {
   message: example<typeof messageSchema>('The payload is text', message),
   messageBinary: example<typeof messageSchema>('The payload is not text', {
@@ -97,6 +108,10 @@ const reading = {
     error: problemExample('jetstream_unavailable'),
   }),
   messageEvent: example<typeof tailEventSchema>('A message', { id: CURSOR, event: 'message', data: message }),
+  cloudEventEvent: {
+    summary: 'A message, with `format=cloudevents`',
+    value: { id: CURSOR, event: 'message', data: cloudEventValue },
+  },
   caughtUpEvent: example<typeof tailEventSchema>('History has been read', {
     id: CURSOR,
     event: 'caught_up',
@@ -173,17 +188,6 @@ const consuming = {
 
 const storedResult = { index: 0, stream: 'ORDERS', seq: 42, duplicate: false }
 const failedResult = { index: 1, error: problemExample('precondition_failed') }
-const cloudEventValue = {
-  specversion: '1.0',
-  id: 'A234-1234',
-  source: '/shop/eu',
-  type: 'com.example.order.placed',
-  subject: 'orders.eu.42',
-  time: '2026-11-20T10:00:00Z',
-  datacontenttype: 'application/json',
-  data: { id: 7 },
-}
-
 const publishing = {
   outgoing: example<typeof outgoingSchema>('An order, stored once', {
     subject: 'orders.eu.42',

@@ -1,7 +1,9 @@
 /** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
 import type { MessageHeaders, StoredMessage } from '../jetstream.ts'
-import type { PayloadForm } from '../reading.ts'
+import type { MessageForm, PayloadForm } from '../reading.ts'
+import { createEventEncoder } from './cloud-event-out.ts'
 import { seq, streamName, subject } from './names.ts'
+import { decodeText, toBase64 } from './payload.ts'
 import * as z from './zod.ts'
 
 export const cursorText = z.string().min(1).openapi({
@@ -70,18 +72,6 @@ export const deliverySchema = z
   })
   .openapi('Delivery', { description: 'A message handed out by a consumer.' })
 
-// `ignoreBOM` keeps a byte order mark: a payload is given back byte for byte.
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** The payload as text; undefined where it is not valid UTF-8. */
-function decodeText(payload: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(payload)
-  } catch {
-    return undefined
-  }
-}
-
 /** Writes a message as one line of JSON; `rest` are its last members: the cursor, or the delivery's. */
 export function encodeMessage(
   stream: string,
@@ -92,11 +82,12 @@ export function encodeMessage(
   return createMessageEncoder(stream, form)(message, JSON.stringify(rest).slice(1, -1))
 }
 
-/** Writes a message as one line of JSON; `rest`: its last members, as JSON. */
+/** Writes a message as one line of JSON; `rest`: its last members, as JSON, which an event has no place for. */
 export type EncodeMessage = (message: StoredMessage, rest: string) => string
 
 /** An encoder for messages of one stream. By hand: what `JSON.stringify` takes for each is a multiple of it. */
-export function createMessageEncoder(stream: string, form: PayloadForm): EncodeMessage {
+export function createMessageEncoder(stream: string, form: MessageForm): EncodeMessage {
+  if (form === 'cloudevents') return createEventEncoder(stream)
   const head = `{"stream":${JSON.stringify(stream)},"subject":`
   return ({ subject, seq, time, headers, payload }, rest) =>
     `${head}${JSON.stringify(subject)},"seq":${seq},"time":"${time}","headers":${encodeHeaders(headers)},${encodePayload(payload, form)},${rest}}`
@@ -109,7 +100,7 @@ function encodeHeaders(headers: MessageHeaders): string {
 
 function encodePayload(payload: Uint8Array, form: PayloadForm): string {
   const text = form === 'base64' ? undefined : decodeText(payload)
-  if (text === undefined) return `"data_base64":"${base64(payload)}"`
+  if (text === undefined) return `"data_base64":"${toBase64(payload)}"`
   return form === 'json' ? `"data":${JSON.stringify(text)}${parsed(text)}` : `"data":${JSON.stringify(text)}`
 }
 
@@ -119,8 +110,4 @@ function parsed(text: string): string {
   } catch {
     return ''
   }
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }

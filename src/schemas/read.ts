@@ -1,6 +1,7 @@
 /** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
 
 import type { Start } from '../reading.ts'
+import { cloudEventSchema } from './cloud-event.ts'
 import { cursorText, messageSchema, payloadForm } from './message.ts'
 import { queryInteger, subjectFilters } from './names.ts'
 import { problemSchema } from './problem.ts'
@@ -66,6 +67,10 @@ export const readQuery = z.strictObject({
       'What to do where messages after the cursor are gone. Default `error`, for server-sent events `skip`.',
   }),
   payload: payloadForm,
+  format: z.enum(['cloudevents']).optional().openapi({
+    description:
+      'Of server-sent events: each message as a CloudEvent. Pages of events are asked for by `Accept`.',
+  }),
   ticket: z
     .string()
     .optional()
@@ -129,6 +134,9 @@ export const errorEventSchema = event('error', problemSchema).openapi('ErrorEven
 export const tailEventSchema = z
   .union([
     event('message', messageSchema).openapi('MessageEvent', { description: 'One message.' }),
+    event('message', cloudEventSchema).openapi('MessageCloudEvent', {
+      description: 'One message, with `format=cloudevents`.',
+    }),
     event('caught_up', z.object({ cursor: cursorText }).openapi({ description: 'Where that is.' })).openapi(
       'CaughtUpEvent',
       {

@@ -76,6 +76,26 @@ describe.each(HOSTS)('on %s', (hostName) => {
       expect(settled).toEqual(payloads.map((data) => ({ data, deliveryCount: 1, result: 'ok' })))
     })
 
+    test('publishes many: in a batch, as lines with conditions, and as a CloudEvent', async () => {
+      const many = `many-${stream}`
+      await client.makeStream(many, 'worker')
+      const on = (tail: string) => `${many}.${tail}`
+
+      expect(await client.publishBatch(on('a'), ['one', 'two'], false)).toEqual([1, 2])
+      expect(await client.publishBatch(on('a'), ['three', 'four'], true)).toEqual([3, 4])
+      const conditional = [
+        [{ id: 7 }, 4],
+        [{ id: 8 }, 4],
+      ] as const
+      expect(await client.publishLines(on('a'), conditional)).toEqual([5, 'precondition_failed'])
+      expect(await client.publishEvent(on('event'), 'com.example.order', { id: 9 })).toBe(false)
+      expect(await client.publishEvent(on('event'), 'com.example.order', { id: 9 })).toBe(true)
+      expect(await client.readEventTypes(many)).toEqual([
+        ...Array(5).fill('io.nats.jetstream.message'),
+        'com.example.order',
+      ])
+    })
+
     test('meets a problem as a typed error', async () => {
       expect(await client.publishOnto(subject('a'), 3)).toEqual({
         status: 412,

@@ -78,7 +78,7 @@ describe('tail', () => {
       filters,
       scope,
       from,
-      payload: 'text',
+      form: 'text',
       onGap: options.onGap ?? 'skip',
       requestId: 'r',
       onEnd: () => {},

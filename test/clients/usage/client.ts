@@ -21,11 +21,25 @@ export interface Seen {
   readonly seq: number | undefined
 }
 
+/** What became of one of many messages: its sequence, or the code of its problem. */
+export type Published = number | string
+
 export interface GeneratedClient {
   /** Makes a stream that listens on everything below its name, with a consumer. */
   makeStream(stream: string, consumer: string): Promise<void>
   /** Answers the sequence, and whether the stream had the key already. */
   publish(subject: string, payload: string, key: string): Promise<{ seq: number; duplicate: boolean }>
+  /** Publishes payloads in one JSON document, all or none where `atomic`. */
+  publishBatch(subject: string, payloads: readonly string[], atomic: boolean): Promise<Published[]>
+  /** Publishes values as lines of JSON, each on the condition that the stream ends at its sequence. */
+  publishLines(
+    subject: string,
+    values: readonly (readonly [value: unknown, lastSeq: number])[],
+  ): Promise<Published[]>
+  /** Publishes a CloudEvent. Answers whether the stream had it already. */
+  publishEvent(subject: string, type: string, data: unknown): Promise<boolean>
+  /** The types of all messages as CloudEvents. */
+  readEventTypes(stream: string): Promise<string[]>
   /** Follows the cursor until there is no more. */
   readPages(stream: string, subject: string, limit: number): Promise<(string | undefined)[]>
   /** The payloads of all lines, up to the line that ends them. */
@@ -36,6 +50,10 @@ export interface GeneratedClient {
   /** Publishes on a condition that does not hold. */
   publishOnto(subject: string, expectedSeq: number): Promise<Refusal>
 }
+
+/** A line of this type each. */
+export const toLines = <Line>(lines: readonly Line[]): string =>
+  lines.map((line) => `${JSON.stringify(line)}\n`).join('')
 
 /** Makes a client of the bridge at `url`. */
 export type CreateClient = (url: string) => GeneratedClient

@@ -3,13 +3,23 @@ import { createClient } from '../../../.sluice/clients/hey-api/client/index.js'
 import {
   createStream,
   publishMessage,
+  publishMessages,
   pullMessages,
   putConsumer,
   readMessages,
   settleDeliveries,
 } from '../../../.sluice/clients/hey-api/sdk.gen.js'
-import type { Problem, ReadLine, TailEvent } from '../../../.sluice/clients/hey-api/types.gen.js'
-import { type CreateClient, linesOf, type Seen } from './client.ts'
+import type {
+  CloudEvent,
+  OutgoingMessage,
+  Problem,
+  Published as PublishedOne,
+  PublishResult,
+  PublishResultLine,
+  ReadLine,
+  TailEvent,
+} from '../../../.sluice/clients/hey-api/types.gen.js'
+import { type CreateClient, linesOf, type Published, type Seen, toLines } from './client.ts'
 
 const MESSAGES = '/v1/streams/{stream}/messages'
 
@@ -19,7 +29,10 @@ export const create: CreateClient = (url) => {
 
   return {
     async makeStream(stream, consumer) {
-      await createStream({ ...orThrow, body: { name: stream, subjects: [`${stream}.>`], storage: 'memory' } })
+      await createStream({
+        ...orThrow,
+        body: { name: stream, subjects: [`${stream}.>`], storage: 'memory', allow_atomic: true },
+      })
       await putConsumer({
         ...orThrow,
         path: { stream, consumer },
@@ -35,6 +48,57 @@ export const create: CreateClient = (url) => {
         body: new Blob([payload]),
       })
       return data
+    },
+
+    async publishBatch(subject, payloads, atomic) {
+      const messages = payloads.map((data) => ({ subject, data }))
+      const { data } = await publishMessages({ ...orThrow, body: { messages, atomic } })
+      if (!('results' in data)) throw new Error('That was no batch.')
+      return data.results.map(outcomeOf)
+    },
+
+    async publishLines(subject, values) {
+      const lines = values.map(
+        ([json, expected_last_seq]): OutgoingMessage => ({ subject, json, expected_last_seq }),
+      )
+      const { data } = await client.post<string, Problem, true>({
+        url: '/v1/messages',
+        headers: { 'Content-Type': 'application/x-ndjson' },
+        body: toLines(lines),
+        bodySerializer: null,
+        parseAs: 'text',
+        throwOnError: true,
+      })
+      return data
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const result = JSON.parse(line) as PublishResultLine
+          if (!('index' in result)) throw new Error(result.error.detail)
+          return outcomeOf(result)
+        })
+    },
+
+    async publishEvent(subject, type, data) {
+      const event: CloudEvent = { specversion: '1.0', id: '1', source: '/clients', type, subject, data }
+      const { data: published } = await client.post<{ 201: PublishedOne }, Problem, true>({
+        url: '/v1/messages',
+        headers: { 'Content-Type': 'application/cloudevents+json' },
+        body: event,
+        throwOnError: true,
+      })
+      return published.duplicate
+    },
+
+    async readEventTypes(stream) {
+      const { data } = await client.get<CloudEvent[], Problem, true>({
+        url: MESSAGES,
+        path: { stream },
+        headers: { Accept: 'application/cloudevents-batch+json' },
+        parseAs: 'json',
+        throwOnError: true,
+      })
+      return data.map((event) => event.type)
     },
 
     async readPages(stream, subject, limit) {
@@ -83,7 +147,7 @@ export const create: CreateClient = (url) => {
           // A heartbeat has no data.
           if (data === undefined) return
           const typed = { event, data } as TailEvent
-          seen.push({ event: typed.event, seq: typed.event === 'message' ? typed.data.seq : undefined })
+          seen.push({ event: typed.event, seq: seqOf(typed) })
         },
       })
       for await (const _ of events) {
@@ -131,4 +195,11 @@ export const create: CreateClient = (url) => {
       }
     },
   }
+}
+
+const outcomeOf = (result: PublishResult): Published => ('error' in result ? result.error.code : result.seq)
+
+/** Events of both kinds are messages; one that is no CloudEvent has a sequence. */
+function seqOf(event: TailEvent): number | undefined {
+  return event.event === 'message' && typeof event.data.seq === 'number' ? event.data.seq : undefined
 }

@@ -2,7 +2,7 @@
 import { createParser } from 'eventsource-parser'
 import createClient from 'openapi-fetch'
 import type { components, paths } from '../../../.sluice/clients/openapi-typescript.d.ts'
-import { type CreateClient, linesOf, type Seen } from './client.ts'
+import { type CreateClient, linesOf, type Published, type Seen, toLines } from './client.ts'
 
 type Schemas = components['schemas']
 
@@ -27,7 +27,7 @@ export const create: CreateClient = (url) => {
   return {
     async makeStream(stream, consumer) {
       const made = await client.POST('/v1/streams', {
-        body: { name: stream, subjects: [`${stream}.>`], storage: 'memory' },
+        body: { name: stream, subjects: [`${stream}.>`], storage: 'memory', allow_atomic: true },
       })
       if (made.error) throw refused(made.error)
       const { error } = await client.PUT('/v1/streams/{stream}/consumers/{consumer}', {
@@ -46,6 +46,68 @@ export const create: CreateClient = (url) => {
       })
       if (error) throw refused(error)
       return data
+    },
+
+    async publishBatch(subject, payloads, atomic) {
+      const { data, error } = await client.POST('/v1/messages', {
+        body: { messages: payloads.map((payload) => ({ subject, data: payload })), atomic },
+      })
+      if (error) throw refused(error)
+      if (!('results' in data)) throw new Error('That was no batch.')
+      return data.results.map(outcomeOf)
+    },
+
+    async publishLines(subject, values) {
+      const lines = values.map(([json, expected_last_seq]): Schemas['OutgoingMessage'] => ({
+        subject,
+        json,
+        expected_last_seq,
+      }))
+      const { data, error } = await client.POST('/v1/messages', {
+        body: toLines(lines) as never,
+        bodySerializer: asItIs,
+        headers: { 'Content-Type': 'application/x-ndjson' },
+        parseAs: 'text',
+      })
+      if (error) throw refused(error)
+      return data
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const result = JSON.parse(line) as Schemas['PublishResultLine']
+          if (!('index' in result)) throw refused(result.error)
+          return outcomeOf(result)
+        })
+    },
+
+    async publishEvent(subject, type, payload) {
+      const event: Schemas['CloudEvent'] = {
+        specversion: '1.0',
+        id: '1',
+        source: '/clients',
+        type,
+        subject,
+        data: payload,
+      }
+      const { data, error } = await client.POST('/v1/messages', {
+        body: event,
+        headers: { 'Content-Type': 'application/cloudevents+json' },
+      })
+      if (error) throw refused(error)
+      if (!('duplicate' in data)) throw new Error('That was no event.')
+      return data.duplicate
+    },
+
+    async readEventTypes(stream) {
+      const events = createClient<paths, 'application/cloudevents-batch+json' | 'application/problem+json'>({
+        baseUrl: url,
+      })
+      const { data, error } = await events.GET(MESSAGES, {
+        params: { path: { stream } },
+        headers: { Accept: 'application/cloudevents-batch+json' },
+      })
+      if (error) throw refused(error)
+      return data.map((event) => event.type)
     },
 
     async readPages(stream, subject, limit) {
@@ -79,7 +141,7 @@ export const create: CreateClient = (url) => {
       const parser = createParser({
         onEvent({ event, id, data }) {
           const typed = { event: event ?? 'message', id, data: JSON.parse(data) } as Schemas['TailEvent']
-          seen.push({ event: typed.event, seq: typed.event === 'message' ? typed.data.seq : undefined })
+          seen.push({ event: typed.event, seq: seqOf(typed) })
           if (typed.event === lastEvent) done.abort()
         },
       })
@@ -139,4 +201,12 @@ function refusalOf(problem: Schemas['Problem']) {
 
 function refused(problem: Schemas['Problem'] | undefined): Error {
   return new Error(problem ? `${problem.code}: ${problem.detail}` : 'The answer has no body.')
+}
+
+const outcomeOf = (result: Schemas['PublishResult']): Published =>
+  'error' in result ? result.error.code : result.seq
+
+/** Events of both kinds are messages; one that is no CloudEvent has a sequence. */
+function seqOf(event: Schemas['TailEvent']): number | undefined {
+  return event.event === 'message' && typeof event.data.seq === 'number' ? event.data.seq : undefined
 }
