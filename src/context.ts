@@ -8,6 +8,7 @@ import type { StreamReader } from './reading.ts'
 import type { Settings } from './settings.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'
+import type { MessageIdOf } from './tokens/message-id.ts'
 import type { Ticket, Tickets } from './tokens/ticket.ts'
 
 /** Who asks: a NATS credential, and the tenant it is. */
@@ -25,6 +26,8 @@ export interface Session {
   readonly reader: StreamReader
   readonly cursors: Cursors
   readonly ackTokens: AckTokens
+  /** The `Nats-Msg-Id` of an idempotency key of the caller's. */
+  readonly messageIdOf: MessageIdOf
 }
 
 /** What runs the app: one Node process for all callers, or on Workers a Durable Object for each. */

@@ -6,6 +6,7 @@ import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
+import { createMessageIds } from '../tokens/message-id.ts'
 import type { Keyring } from '../tokens/seal.ts'
 
 /** A session that whoever opens it closes. */
@@ -39,6 +40,7 @@ export function openSession(
     reader,
     cursors: createCursors(keyring, tenant),
     ackTokens: createAckTokens(keyring, tenant),
+    messageIdOf: createMessageIds(keyring, tenant),
     isConnected: () => connection.isConnected(),
     async close() {
       await reader.close()

@@ -1,4 +1,4 @@
-/** Owns idempotency keys: how a tenant's keys keep out of the way of others', and whether a stream has seen one. */
+/** Owns idempotency keys: whether a stream has seen one, and with which message. */
 import { BridgeError } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage, PubAck, StoredMessage } from '../jetstream.ts'
 import {
@@ -8,21 +8,6 @@ import {
   LEVEL_OF_2_12,
   MSG_ID,
 } from '../schemas/nats-headers.ts'
-
-const MARK = '~'
-/** Of the tenant's name, a SHA-256 in base64url: 96 bits of it. */
-const TENANT_CHARS = 16
-/** The bridge's own user, with which it publishes for all where AUTH=none. */
-const OWN_TENANT = 'own'
-
-/**
- * The `Nats-Msg-Id` of a tenant's key. JetStream knows one set of ids a stream, so what tenants say is prefixed by who
- * says it. Keys of the bridge's own user stay as they are, but for those that look like another's.
- */
-export function messageIdOf(tenant: string, key: string): string {
-  if (tenant === OWN_TENANT && !key.startsWith(MARK)) return key
-  return `${MARK}${tenant.slice(0, TENANT_CHARS)}${MARK}${key}`
-}
 
 /** The id of a message that has a key. */
 export const keyOf = ({ headers }: OutgoingMessage): string | undefined => headers[MSG_ID]?.[0]

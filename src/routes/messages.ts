@@ -61,12 +61,9 @@ const readMessagesRoute = createRoute({
           .enum(['true', 'false'])
           .optional()
           .openapi({ description: 'Of a page of CloudEvents: its `up_to_date`.' }),
-        'Sluice-Gap': z
-          .string()
-          .optional()
-          .openapi({
-            description: 'Of a page of CloudEvents: its `gap`, as first and last sequence, `5-7`.',
-          }),
+        'Sluice-Gap': z.string().optional().openapi({
+          description: 'Of a page of CloudEvents: its `gap`, as first and last sequence, `5-7`.',
+        }),
       }),
       content: {
         ...json(pageSchema, 'page', 'pageEmpty', 'pageWithGap'),

@@ -13,7 +13,7 @@ import { parseInput } from '../router.ts'
 import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
 import { parseExactly } from '../schemas/exact-json.ts'
 import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
-import { createResultWriter, publisherOf, toIdOf } from './publishing.ts'
+import { createResultWriter, publisherOf } from './publishing.ts'
 
 export const BATCH_TYPE = 'application/json'
 
@@ -45,7 +45,7 @@ function parseBody(body: Uint8Array): unknown {
 
 /** A message as it is to be published. Throws what is wrong with it. */
 function createReader(c: Context<AppEnv>, server: ServerInfo): (value: unknown) => OutgoingMessage {
-  const toId = toIdOf(c)
+  const toId = c.get('session').messageIdOf
   return (value) => {
     const message = readOutgoing(value, toId)
     requireHeed(message.headers, server)

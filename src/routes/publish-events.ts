@@ -18,12 +18,13 @@ import {
 import { readEventHeaders } from '../schemas/cloud-event-headers.ts'
 import { parseExactly } from '../schemas/exact-json.ts'
 import { checkNatsHeaders, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
-import { addressed, type KeyToId } from '../schemas/outgoing.ts'
+import { addressed } from '../schemas/outgoing.ts'
 import { toMessageHeaders } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
+import type { MessageIdOf } from '../tokens/message-id.ts'
 import { answerPublish } from './publish.ts'
 import { answerOutcomes, publishEach } from './publish-batch.ts'
-import { publisherOf, toIdOf } from './publishing.ts'
+import { publisherOf } from './publishing.ts'
 
 /** The header that says what makes the NATS subject of events. */
 export const SUBJECT_HEADER = 'nats-subject'
@@ -32,7 +33,7 @@ export const SUBJECT_HEADER = 'nats-subject'
 type ToSubject = ReturnType<typeof compileSubject>
 
 /** The message of an event, with the key that makes it the same event wherever it comes again. */
-function toOutgoing(event: CloudEvent, toSubject: ToSubject, toId: KeyToId): OutgoingMessage {
+function toOutgoing(event: CloudEvent, toSubject: ToSubject, toId: MessageIdOf): OutgoingMessage {
   const { subject, payload, headers } = toMessage(event, toSubject(event))
   return addressed(subject, payload, { ...headers, [MSG_ID]: [toId(keyOf(event))] })
 }
@@ -45,7 +46,7 @@ export async function answerEvent(c: Context<AppEnv>, template: string | undefin
   const toSubject = compileSubject(template)
   const body = await readBody(c.req.raw, c.get('dependencies').settings.MAX_BATCH_BYTES)
   const event = parseInput(cloudEventSchema, parseExactly(decode(body)))
-  return await answerPublish(c, toOutgoing(event, toSubject, toIdOf(c)))
+  return await answerPublish(c, toOutgoing(event, toSubject, c.get('session').messageIdOf))
 }
 
 /** Binary mode: the event stands in the headers, the body is its data. */
@@ -58,7 +59,7 @@ export async function answerBinaryEvent(c: Context<AppEnv>, template: string | u
   const server = await c.get('session').jetstream.server()
   requireHeed(headers, server)
   const payload = await readBody(c.req.raw, maxBytesOf(c, server))
-  const message = addressed(subject, payload, { ...headers, [MSG_ID]: [toIdOf(c)(key)] })
+  const message = addressed(subject, payload, { ...headers, [MSG_ID]: [c.get('session').messageIdOf(key)] })
   return await answerPublish(c, message)
 }
 
@@ -68,7 +69,7 @@ const eventsSchema = z.array(z.unknown()).max(MAX_BATCH_MESSAGES)
 export async function answerEvents(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
   const { publishers, settings } = c.get('dependencies')
   const toSubject = compileSubject(template)
-  const toId = toIdOf(c)
+  const toId = c.get('session').messageIdOf
   return await publishers.hold(c.get('caller').tenant, async () => {
     await c.get('session').jetstream.server()
     const body = await readBody(c.req.raw, settings.MAX_BATCH_BYTES)

@@ -8,7 +8,7 @@ import { readLine } from '../publishing/outgoing.ts'
 import { Pipeline } from '../publishing/pipeline.ts'
 import { bodyOf } from '../read-body.ts'
 import { requireHeed } from '../schemas/nats-headers.ts'
-import { createResultWriter, publisherOf, toIdOf } from './publishing.ts'
+import { createResultWriter, publisherOf } from './publishing.ts'
 
 export const LINES_TYPE = 'application/x-ndjson'
 
@@ -20,7 +20,7 @@ export async function answerLines(c: Context<AppEnv>): Promise<Response> {
   const server = await c.get('session').jetstream.server()
   const body = bodyOf(c.req.raw)
   const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
-  const toId = toIdOf(c)
+  const toId = c.get('session').messageIdOf
   const write = createResultWriter(c)
   const exchange = new LineExchange({
     lines: readLines(body, maxLineBytes),

@@ -12,7 +12,6 @@ import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { isReserved, subject, subjectFault } from '../schemas/names.ts'
 import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
-import type { KeyToId } from '../schemas/outgoing.ts'
 import { problems } from '../schemas/problem.ts'
 import {
   CHECKED_HEADERS,
@@ -22,7 +21,8 @@ import {
   toMessageHeaders,
 } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
-import { publisherOf, toIdOf } from './publishing.ts'
+import type { MessageIdOf } from '../tokens/message-id.ts'
+import { publisherOf } from './publishing.ts'
 
 /** The answer of a publish of one message, in the contract. */
 export const publishedAnswer = (description: string, example: 'published' | 'duplicate') => ({
@@ -115,7 +115,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(own)) : {}
   if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   const passed = toMessageHeaders(sent)
-  const headers = { ...passed, ...toConditions(said, passed, toIdOf(c)) }
+  const headers = { ...passed, ...toConditions(said, passed, c.get('session').messageIdOf) }
   if (own.length > 0) checkNatsHeaders(headers, (header) => header.toLowerCase())
   return { subject, headers }
 }
@@ -123,7 +123,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
 type PublishHeaders = z.output<typeof publishHeaders>
 
 /** The request's own key and conditions in JetStream's words. */
-function toConditions(said: PublishHeaders, passed: MessageHeaders, toId: KeyToId): MessageHeaders {
+function toConditions(said: PublishHeaders, passed: MessageHeaders, toId: MessageIdOf): MessageHeaders {
   const expected = said['if-match']?.slice(1, -1) ?? (said['if-none-match'] && '0')
   if (said['if-match'] && said['if-none-match'])
     throw refuse('if-none-match', 'must not be given together with if-match')

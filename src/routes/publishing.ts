@@ -1,21 +1,13 @@
 /** Owns what the ways to publish many messages share: whose they are, and how results are written. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { messageIdOf } from '../publishing/keys.ts'
 import type { Outcome } from '../publishing/pipeline.ts'
 import { createPublisher, type Publisher } from '../publishing/publisher.ts'
 import { encodeFailedResult, encodeStoredResult } from '../schemas/batch.ts'
-import type { KeyToId } from '../schemas/outgoing.ts'
 
 export function publisherOf(c: Context<AppEnv>): Publisher {
   const { settings, now } = c.get('dependencies')
   return createPublisher(c.get('session').jetstream, { deadlineMs: settings.PUBLISH_DEADLINE_MS, now })
-}
-
-/** How the keys of the caller are told from those of others. */
-export function toIdOf(c: Context<AppEnv>): KeyToId {
-  const { tenant } = c.get('caller')
-  return (key) => messageIdOf(tenant, key)
 }
 
 /** Writes the result of one message. */

@@ -1,6 +1,7 @@
 /** Owns the wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
+import type { MessageIdOf } from '../tokens/message-id.ts'
 import { stringifyExactly } from './exact-json.ts'
 import { integer, isReserved, subject, subjectFault } from './names.ts'
 import {
@@ -124,9 +125,6 @@ export const outgoingSchema = z
 /** A message as a client says it. */
 type Said = z.output<typeof outgoingSchema>
 
-/** How a message's key is told from those of other tenants. */
-export type KeyToId = (key: string) => string
-
 const UTF8 = new TextEncoder()
 const NO_BYTES = new Uint8Array()
 
@@ -162,7 +160,7 @@ function withSeconds(cron: string): string {
 }
 
 /** The message that a client says. Throws `invalid_request` for what does not go together, `subject_not_found`. */
-export function toOutgoing(said: Said, toId: KeyToId): OutgoingMessage {
+export function toOutgoing(said: Said, toId: MessageIdOf): OutgoingMessage {
   const named = (header: string) => memberOf(header, said)
   const payload = payloadOf(said)
   const headers: Record<string, readonly string[]> = {}
@@ -221,7 +219,7 @@ const PLAIN_MEMBERS: ReadonlySet<string> = new Set(['subject', 'data', 'id'])
 const NO_HEADERS: MessageHeaders = Object.freeze({})
 
 /** A message that is no more than a subject, text and perhaps a key, which needs no schema; undefined: ask that. */
-export function readPlain(value: object, toId: KeyToId): OutgoingMessage | undefined {
+export function readPlain(value: object, toId: MessageIdOf): OutgoingMessage | undefined {
   for (const member in value) if (!PLAIN_MEMBERS.has(member)) return undefined
   const { subject, data, id } = value as Readonly<Record<string, unknown>>
   if (typeof subject !== 'string' || typeof data !== 'string') return undefined

@@ -87,6 +87,31 @@ async function followLive(client: Client, { stream, path, admin, looksBehind }: 
   await until('its consumer is gone', async () => (await left()) === 1, TIDY_MS)
 }
 
+async function publishMany(client: Client, { stream }: Place) {
+  const messages = range(1, 3).map((n) => ({ subject: `${stream}.a`, data: `${n}`, id: `many-${n}` }))
+  const sent = { json: { messages } }
+  const stored = (duplicate: boolean) => Array(3).fill(expect.objectContaining({ stream, duplicate }))
+  for (const duplicate of [false, true]) {
+    const answered = await client.ok('POST /v1/messages', sent)
+    expect(answered, JSON.stringify(answered)).toEqual({ results: stored(duplicate) })
+  }
+}
+
+/** Without a look at the stream a publish with a key works, but is not told from another. */
+async function publishKeyed(client: Client, { stream, isCurrent }: Place) {
+  const send = (headers: Readonly<Record<string, string>>, body: string) =>
+    client.send<{ duplicate_window_ms?: number }>(`POST ${publishPath(`${stream}.b`)}`, { headers, body })
+  const conditional = { 'Idempotency-Key': 'k', 'If-Match': '"2"' }
+  const first = await send(conditional, 'x')
+  expect(first.status, JSON.stringify(first.body)).toBe(201)
+  await client.publish(`${stream}.b`, 'later')
+  const seen = [(await send(conditional, 'x')).status, (await send({ 'Idempotency-Key': 'k' }, 'y')).status]
+  const wanted = [200, 422]
+  // 2.10 looks at keys before conditions.
+  if (isCurrent && first.body.duplicate_window_ms === undefined) throw new Error('Not within its permissions')
+  if (JSON.stringify(seen) !== JSON.stringify(wanted)) throw new Error(`Not within its permissions: ${seen}`)
+}
+
 async function consume(client: Client, { stream, path, admin }: Place) {
   const consumer = `${path}/consumers/${CONSUMER}`
   await admin.publish(`${stream}.a`)
@@ -157,6 +182,21 @@ export const JOBS: readonly Job[] = [
       })
       expect(conflict.status).toBe(412)
     },
+  },
+  {
+    name: 'publish many',
+    publish: (stream) => [`${stream}.>`],
+    run: publishMany,
+  },
+  {
+    name: 'publish, with keys that are looked up',
+    publish: (stream) => [
+      `${stream}.>`,
+      '$JS.API.STREAM.NAMES',
+      `$JS.API.STREAM.INFO.${stream}`,
+      `$JS.API.STREAM.MSG.GET.${stream}`,
+    ],
+    run: publishKeyed,
   },
   { name: 'read by cursor', publish: READ, run: readPages },
   {

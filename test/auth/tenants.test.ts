@@ -92,6 +92,30 @@ onEveryHost(
       ])
     })
 
+    test("a key of alice's is another key of carol's, and neither header tells who they are", async () => {
+      const headers = { 'Idempotency-Key': 'the same' }
+      const published = [ALICE, CAROL, ALICE].map((user) => guarded.caller(user))
+      const answers = []
+      for (const client of published) answers.push(await client.publish('orders.eu', 'keyed', headers))
+
+      expect(answers.map(({ duplicate }) => duplicate)).toEqual([false, false, true])
+      const first = at(answers, 0).seq
+      const { messages } = await guarded.caller(ADMIN).page('ORDERS', { start: `seq:${first}` })
+      const ids = messages.slice(0, 2).map((message) => at(message.headers['Nats-Msg-Id'] ?? [], 0))
+      expect(ids).toEqual(Array(2).fill(expect.stringMatching(/^~[\w-]{16}~the same$/)))
+      expect(new Set(ids).size).toBe(2)
+    })
+
+    test('a key that looks like the id of another is a key like any other', async () => {
+      await guarded.caller(ALICE).publish('orders.eu', 'mine', { 'Idempotency-Key': 'k' })
+      const { messages } = await guarded.caller(ALICE).page('ORDERS', { start: 'last' })
+      const id = at(at(messages, 0).headers['Nats-Msg-Id'] ?? [], 0)
+
+      const answer = await guarded.caller(CAROL).publish('orders.eu', 'forged', { 'Idempotency-Key': id })
+
+      expect(answer.duplicate).toBe(false)
+    })
+
     describe('another instance', () => {
       const started: TestHost[] = []
       afterEach(async () => {
@@ -152,6 +176,17 @@ onEveryHost(
         await expectAllTaken(rotated(ALICE), tokens)
         const { cursor } = await rotated(ALICE).page('ORDERS')
         expect([tokens.cursor.split('.')[1], cursor.split('.')[1]]).toEqual(['test', 'k2'])
+      })
+
+      test('knows an idempotency key while a new key of tokens seals', async () => {
+        const headers = { 'Idempotency-Key': 'through a rotation' }
+        const rotated = await startOther({ TOKEN_KEYS: `${newTokenKey('k3')},${guarded.env.TOKEN_KEYS}` })
+
+        const { seq } = await guarded.caller(ALICE).publish('orders.eu', 'once', headers)
+        expect(await rotated(ALICE).publish('orders.eu', 'once', headers)).toMatchObject({
+          seq,
+          duplicate: true,
+        })
       })
 
       test('refuses tokens of a key that is no more', async () => {
