@@ -1,9 +1,11 @@
 /** Owns the Node entry: the same app in one process. */
+import { createServer, Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import { watchProcess } from './hosts/process.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { endSlowBodies } from './hosts/slow-bodies.ts'
 import { createLineBuffer } from './line-buffer.ts'
 import { createMetrics } from './metrics.ts'
 import { readSettings } from './settings.ts'
@@ -35,9 +37,16 @@ function start() {
     }),
   )
   const server = serve(
-    { fetch: app.fetch, hostname, port: Number(process.env.PORT || DEFAULT_PORT) },
+    {
+      fetch: app.fetch,
+      hostname,
+      port: Number(process.env.PORT || DEFAULT_PORT),
+      createServer,
+      serverOptions: { requestTimeout: 0 },
+    },
     ({ port }) => console.log(`listening on http://${hostname}:${port}`),
   )
+  if (server instanceof Server) endSlowBodies(server)
   const stop = async () => {
     server.close()
     if ('closeAllConnections' in server) server.closeAllConnections()

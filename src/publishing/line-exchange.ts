@@ -38,6 +38,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   #unreadable: unknown
   #reading: Promise<void> | undefined
   #stalled: ReturnType<typeof setTimeout> | undefined
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
 
   constructor(parts: LineExchangeParts) {
     this.#parts = parts
@@ -47,6 +48,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
 
   async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
     clearTimeout(this.#stalled)
+    this.#controller = controller
     this.#reading ??= this.#publishAll()
     while (!this.#isAnswered()) {
       const outcomes = await this.#pipeline.take()
@@ -110,7 +112,12 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   }
 
   #awaitClient(): void {
-    this.#stalled = setTimeout(() => this.#end(), STALLED_MS)
+    this.#stalled = setTimeout(() => this.#giveUp(), STALLED_MS)
+  }
+
+  #giveUp(): void {
+    this.#controller?.error(new Error('The client takes no results.'))
+    this.#end()
   }
 
   #end(): void {
