@@ -53,7 +53,8 @@ async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean
  *
  * A publish is refused by its condition before its key is looked at where the stream has one replica (nats-server 2.11 to
  * 2.15), so a retry of what was stored has to be found. The stream is asked with the key and a condition that never
- * holds and is looked at after it: which, depends on its replicas.
+ * holds and is looked at after it: which, depends on its replicas. A key that it has forgotten may still stand at the last
+ * message of the subject.
  */
 export async function findByKey(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck | undefined> {
   const key = keyOf(message)
@@ -63,7 +64,8 @@ export async function findByKey(jetstream: JetStream, message: OutgoingMessage):
   const isReplicated = info.config.num_replicas !== 1
   if (!isReplicated || (await jetstream.server()).apiLevel >= LEVEL_OF_2_12) {
     const never = isReplicated ? NEVER_OF_REPLICAS : { [EXPECTED_LAST_MSG_ID]: [crypto.randomUUID()] }
-    return await askForKey(jetstream, message.subject, { [MSG_ID]: [key], ...never })
+    const found = await askForKey(jetstream, message.subject, { [MSG_ID]: [key], ...never })
+    if (found) return found
   }
   const last = await ifPermitted(jetstream.getMessage(stream, { lastBySubject: message.subject }))
   return last?.headers[MSG_ID]?.[0] === key ? { stream, seq: last.seq, duplicate: true } : undefined

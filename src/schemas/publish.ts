@@ -8,9 +8,16 @@ import { natsHeaderSchemas, spelledNatsHeader } from './nats-headers.ts'
 import * as z from './zod.ts'
 
 export const publishHeaders = z.object({
-  'idempotency-key': z.string().min(1).max(1_024).optional().openapi({
-    description: "Within the stream's duplicate window the same key is stored once: `Nats-Msg-Id`.",
-  }),
+  'idempotency-key': z
+    .string()
+    .min(1)
+    .max(1_024)
+    .optional()
+    .openapi({
+      description:
+        "Within the stream's duplicate window the same key is stored once: `Nats-Msg-Id`, which ends with it and, where callers " +
+        'have credentials of their own, begins with what tells them apart.',
+    }),
   'if-match': z
     .string()
     .regex(/^"\d{1,16}"$/, 'must be one quoted sequence, such as "41"')
