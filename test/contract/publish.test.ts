@@ -172,6 +172,20 @@ onEveryTarget((target) => {
         },
       )
 
+      test('200 with duplicate true for a conditional retry after the key is forgotten, while the message is the last', async () => {
+        const orders = await target.makeStream({ duplicate_window_ms: 100 })
+        const retried = { 'Idempotency-Key': 'k', 'If-None-Match': '*' }
+        await send(orders.subject('a'), retried)
+        const probe = () => send(orders.subject('b'), { 'Idempotency-Key': 'probe' })
+        await probe()
+        await until('keys are forgotten', async () => (await probe()).status === 201)
+
+        expect(await send(orders.subject('a'), retried)).toMatchObject({
+          status: 200,
+          body: { seq: 1, duplicate: true },
+        })
+      })
+
       test('one 201 and else 200 when many clients publish with the same Idempotency-Key at once', async () => {
         const orders = await target.makeStream()
 
