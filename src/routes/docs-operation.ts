@@ -162,19 +162,25 @@ function renderCode(code: ErrorCode): Fragment {
   return html`<li><span class="status">${status}</span> <a href="#${code}"><code>${code}</code></a> ${title}</li>`
 }
 
-/** A command for each representation of the answer; one where there is no choice. */
+/** A command for each type that the body may have, else for each representation of the answer; one where there is no choice. */
 function triesOf(document: OpenApiDocument, endpoint: Endpoint): string[] {
+  const bodies = Object.keys(endpoint.requestBody?.content ?? {}).filter((type) => type !== '*/*')
+  if (bodies.length > 1) return bodies.map((type) => tryOf(document, endpoint, { type }))
   const [, answer] = Object.entries(endpoint.responses).find(([status]) => status.startsWith('2')) ?? []
   const types = Object.keys(answer?.content ?? {})
   const usual = types[0] === EVENTS ? EVENTS : ''
   const others = types.slice(1).map((type) => (type === '*/*' ? 'application/octet-stream' : type))
-  return [usual, ...others].map((accept) => tryOf(document, endpoint, accept))
+  return [usual, ...others].map((accept) => tryOf(document, endpoint, { type: bodies[0], accept }))
 }
 
-/** A command for the shell; `accept`: the representation to ask for, empty for the usual one. */
-function tryOf(document: OpenApiDocument, endpoint: Endpoint, accept: string): string {
+/** A command for the shell. `type`: of the body; `accept`: the representation to ask for, empty for the usual one. */
+function tryOf(
+  document: OpenApiDocument,
+  endpoint: Endpoint,
+  { type, accept = '' }: { type: string | undefined; accept?: string },
+): string {
   const { method, path, parameters = [], requestBody } = endpoint
-  const [type, media] = Object.entries(requestBody?.content ?? {})[0] ?? []
+  const media = type === undefined ? undefined : requestBody?.content?.[type]
   const [example] = Object.values(media?.examples ?? {})
   const data = example ? written(LINES, resolved(document, example).value) : ''
   const options = [
