@@ -26,10 +26,17 @@ const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 /** What each message of a batch was refused for: every one has something, and nothing is stored. */
 export class BatchRefused extends Error {
   readonly failures: readonly BridgeError[]
+  /** The first message that is itself at fault; undefined: all are refused alike. */
+  readonly culprit: number | undefined
 
-  constructor(failures: readonly BridgeError[]) {
+  /** `own`: what was found of each message; `refusal`: what JetStream said of the batch. */
+  constructor(own: readonly (BridgeError | undefined)[], refusal: BridgeError) {
     super('The batch is refused.')
-    this.failures = failures
+    const found = own.findIndex((failure) => failure !== undefined)
+    const innocent =
+      found === -1 ? refusal : new BridgeError('batch_refused', 'Another message of the batch was refused.')
+    this.failures = own.map((failure) => failure ?? innocent)
+    this.culprit = found === -1 ? undefined : found
   }
 }
 
@@ -87,14 +94,11 @@ async function explain(
   refusal: BridgeError,
 ): Promise<readonly PubAck[]> {
   if (isUnconfirmed(refusal) || isOutage(refusal)) throw refusal
-  const stored = refusal.code === 'idempotency_conflict' ? await findBatch(jetstream, messages) : undefined
+  // A stored batch may be in the way of its own keys, and of its own conditions.
+  const mayBeStored = refusal.code === 'idempotency_conflict' || refusal.code === 'precondition_failed'
+  const stored = mayBeStored ? await findBatch(jetstream, messages) : undefined
   if (stored) return stored
-  const find = createFinder(jetstream, messages, refusal)
-  const own = await inTurns(messages, find)
-  const innocent = own.some((failure) => failure !== undefined)
-    ? new BridgeError('batch_refused', 'Another message of the batch was refused.')
-    : refusal
-  throw new BatchRefused(own.map((failure) => failure ?? innocent))
+  throw new BatchRefused(await inTurns(messages, createFinder(jetstream, messages, refusal)), refusal)
 }
 
 type FindFailure = (message: OutgoingMessage, index: number) => Promise<BridgeError | undefined>
@@ -114,7 +118,8 @@ function createFinder(
     case 'idempotency_conflict':
       return async (message, index) => await findKey(jetstream, message, messages.slice(0, index))
     case 'batch_incomplete':
-      return async (message) => await findStream(jetstream, message)
+    case 'subject_not_found':
+      return async (message) => await findStream(jetstream, message, messages[0])
     default:
       return async ({ headers }) => (EXPECTED_LAST_MSG_ID in headers ? refusal : undefined)
   }
@@ -154,14 +159,19 @@ async function findKey(jetstream: JetStream, message: OutgoingMessage, before: r
   )
 }
 
-async function findStream(jetstream: JetStream, { subject }: OutgoingMessage) {
-  const stream = await ifPermitted(jetstream.streamOf(subject))
-  return stream === undefined
-    ? new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
-    : undefined
+async function findStream(jetstream: JetStream, { subject }: OutgoingMessage, first = { subject }) {
+  const [stream, ofFirst] = await Promise.all(
+    [subject, first.subject].map((one) => ifPermitted(jetstream.streamOf(one))),
+  )
+  if (stream === undefined) return new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
+  if (ofFirst === undefined || stream === ofFirst) return undefined
+  return new BridgeError(
+    'batch_incomplete',
+    `"${subject}" is of stream "${stream}", the batch of "${ofFirst}".`,
+  )
 }
 
-/** The batch where the stream has it already, all of it, one after another; undefined: it has not. */
+/** The batch where the stream has it already, one message after another as far as it still has them; undefined: it has not. */
 async function findBatch(
   jetstream: JetStream,
   messages: readonly OutgoingMessage[],
@@ -175,6 +185,7 @@ async function findBatch(
   return same.every((stored) => stored) ? acks : undefined
 }
 
+/** Also where the stream no longer has it, or the credential may not look. */
 async function isStored(
   jetstream: JetStream,
   message: OutgoingMessage,
@@ -182,7 +193,7 @@ async function isStored(
 ): Promise<boolean> {
   if (!ack || ack.seq < 1) return false
   const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
-  return stored !== undefined && isSame(message, stored)
+  return stored === undefined || isSame(message, stored)
 }
 
 /** Asks about all of them, so many at a time; the answers are in their order. */

@@ -5,7 +5,8 @@ import { BridgeError, refuse } from '../errors.ts'
 export type Line = string | BridgeError
 
 const NEWLINE = 10
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+// A byte order mark may stand before the first line.
+const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * The lines of a body, those that come together in one array; empty ones are left out. The last line needs no end. One

@@ -10,9 +10,21 @@ import type { MessageIdOf } from '../tokens/message-id.ts'
 export function readLine(text: string, toId: MessageIdOf): OutgoingMessage {
   const value = parseLine(text)
   if (typeof value !== 'object' || value === null) throw refuse('line', 'must be a JSON object')
-  // What is stored as JSON keeps its digits, also those that a number here would not have.
-  return readOutgoing('json' in value ? parseExactly(text) : value, toId)
+  return readOutgoing('json' in value ? { ...value, json: jsonOf(parseExactly(text)) } : value, toId)
 }
+
+/** What is stored as JSON keeps its digits, also those that a number here would not have; other members are numbers. */
+const jsonOf = (exact: unknown): unknown => (exact as { readonly json?: unknown }).json
+
+/** Messages of a batch, of which `values` were parsed out of `text`, with the digits of what is to be stored as JSON. */
+export function withExactJson(values: readonly unknown[], text: string): readonly unknown[] {
+  if (!values.some(hasJson)) return values
+  const { messages } = parseExactly(text) as { readonly messages: readonly unknown[] }
+  return values.map((value, index) => (hasJson(value) ? { ...value, json: jsonOf(messages[index]) } : value))
+}
+
+const hasJson = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && 'json' in value
 
 /** The message that a parsed value is. Throws as `readLine`. */
 export function readOutgoing(value: unknown, toId: MessageIdOf): OutgoingMessage {

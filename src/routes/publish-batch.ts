@@ -2,16 +2,15 @@
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { BridgeError, ERRORS, refuse } from '../errors.ts'
+import { BridgeError, refuse } from '../errors.ts'
 import type { OutgoingMessage, PubAck, ServerInfo } from '../jetstream.ts'
 import { BatchRefused, publishAtomically } from '../publishing/atomic.ts'
 import { keyOf } from '../publishing/keys.ts'
-import { readOutgoing } from '../publishing/outgoing.ts'
+import { readOutgoing, withExactJson } from '../publishing/outgoing.ts'
 import { type Outcome, Pipeline } from '../publishing/pipeline.ts'
 import { readBody } from '../read-body.ts'
 import { parseInput } from '../router.ts'
 import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
-import { parseExactly } from '../schemas/exact-json.ts'
 import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
 import { createResultWriter, publisherOf } from './publishing.ts'
 
@@ -27,17 +26,17 @@ export async function answerBatch(c: Context<AppEnv>): Promise<Response> {
 }
 
 function readBatch(body: Uint8Array) {
-  return parseInput(looseBatchSchema, parseBody(body))
+  const { text, value } = parseBody(body)
+  const { messages, atomic } = parseInput(looseBatchSchema, value)
+  return { messages: withExactJson(messages, text), atomic }
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
-/** Whether a message may have a payload that is JSON, which keeps its digits. */
-const MAY_HOLD_JSON = /"json"\s*:/
 
-function parseBody(body: Uint8Array): unknown {
+function parseBody(body: Uint8Array): { text: string; value: unknown } {
   try {
     const text = utf8.decode(body)
-    return MAY_HOLD_JSON.test(text) ? parseExactly(text) : JSON.parse(text)
+    return { text, value: JSON.parse(text) }
   } catch {
     throw refuse('body', 'must be JSON')
   }
@@ -142,13 +141,13 @@ function inPlace<Read>(index: number, read: () => Read): Read {
   }
 }
 
-/** The problem of the first message that was itself refused, with what became of each. */
-function toProblemOfAll({ failures }: BatchRefused, requestId: string): BridgeError {
-  const found = failures.findIndex(({ code }) => code !== 'batch_refused')
-  const culprit = failures[found] ?? new BridgeError('batch_refused', ERRORS.batch_refused.title)
+/** The problem of the first message that was itself refused, or of the whole, with what became of each. */
+function toProblemOfAll({ failures, culprit }: BatchRefused, requestId: string): BridgeError {
   const results = failedResults(failures, requestId)
-  return new BridgeError(culprit.code, `messages.${found}: ${culprit.message}`, {
-    cause: culprit.cause,
-    members: { ...culprit.members, results },
+  const failure = failures[culprit ?? 0] ?? new BridgeError('batch_refused', 'The batch is refused.')
+  const detail = culprit === undefined ? failure.message : `messages.${culprit}: ${failure.message}`
+  return new BridgeError(failure.code, detail, {
+    cause: failure.cause,
+    members: { ...failure.members, results },
   })
 }

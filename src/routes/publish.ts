@@ -61,6 +61,7 @@ const publishMessageRoute = createRoute({
       'precondition_failed',
       'idempotency_conflict',
       'payload_too_large',
+      'unsupported_media_type',
       'publish_unconfirmed',
       'publish_unconfirmed_keyed',
       'stream_full',

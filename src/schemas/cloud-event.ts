@@ -144,9 +144,9 @@ function attributesOf(event: CloudEvent): [name: string, value: string][] {
   )
 }
 
-/** What makes an event the same event wherever it comes again: a source holds no space. */
+/** What makes an event the same event wherever it comes again, and no other: encoded, neither holds a space. */
 export const keyOf = ({ source, id }: { readonly source: string; readonly id: string }): string =>
-  `${source} ${id}`
+  `${encodeValue(source)} ${encodeValue(id)}`
 
 const requiredSchema = z.object(required)
 

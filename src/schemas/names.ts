@@ -35,7 +35,7 @@ export function subjectFault(text: string): string | undefined {
   return undefined
 }
 
-function filterFault(text: string): string | undefined {
+export function filterFault(text: string): string | undefined {
   const tokens = text.split('.')
   const tail = tokens.indexOf('>')
   if (tail !== -1 && tail !== tokens.length - 1) return '> must be the last token'
@@ -58,6 +58,24 @@ export const subject = withoutFault(subjectFault).openapi({
 export const subjectFilter = withoutFault(filterFault).openapi({
   description: 'A subject, in which * stands for one token and > for all that follow.',
   example: 'orders.eu.>',
+})
+
+/** Characters of an idempotency key. */
+const MAX_KEY_CHARS = 1_024
+// Lone surrogates, which UTF-8 cannot hold, and control characters, which headers cannot.
+const NOT_IN_KEYS = /[\p{Cc}\p{Cs}]/u
+
+/** Why `text` is no idempotency key: JetStream and readers pass over white space around a header's value. */
+export function keyFault(text: string): string | undefined {
+  if (text === '' || text.length > MAX_KEY_CHARS) return `must have from 1 to ${MAX_KEY_CHARS} characters`
+  if (text.trim() !== text) return 'must not begin or end with white space'
+  return NOT_IN_KEYS.test(text) ? 'must not hold control characters or lone surrogates' : undefined
+}
+
+export const idempotencyKey = withoutFault(keyFault).openapi({
+  minLength: 1,
+  maxLength: MAX_KEY_CHARS,
+  example: 'order-7',
 })
 
 /** Subjects that are the server's own: no stream of a client's listens there. */

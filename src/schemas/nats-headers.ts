@@ -1,6 +1,7 @@
 /** Owns the `Nats-*` headers that a publisher may set: their form, what they mean, and which server heeds them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, ServerInfo } from '../jetstream.ts'
+import { filterFault, subjectFault } from './names.ts'
 import * as z from './zod.ts'
 
 export const MSG_ID = 'Nats-Msg-Id'
@@ -36,6 +37,8 @@ interface NatsHeader {
   readonly pattern: RegExp
   /** What a value must be, where it is not of the pattern. */
   readonly must: string
+  /** What else is wrong with a value, where it is of the pattern. */
+  readonly fault?: (value: string) => string | undefined
   readonly description: string
   readonly example: string
   /** JetStream's API level that heeds it, by its value: an older server would store it and do nothing. Default 0. */
@@ -89,6 +92,7 @@ const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
   },
   [EXPECTED_LAST_SUBJECT_SEQ_SUBJECT]: {
     ...ANY,
+    fault: filterFault,
     description: 'The subject, or a filter, that the expected last subject sequence is of; NATS 2.12.',
     example: 'orders.eu.>',
     level: since2_12,
@@ -110,6 +114,7 @@ const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
   },
   [SCHEDULE_TARGET]: {
     ...ANY,
+    fault: subjectFault,
     description: 'The subject of the same stream that a schedule publishes to.',
     example: 'orders.eu.42',
     level: since2_12,
@@ -124,6 +129,7 @@ const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
   },
   [SCHEDULE_SOURCE]: {
     ...ANY,
+    fault: subjectFault,
     description: 'A schedule publishes the last message of this subject instead of its own; NATS 2.14.',
     example: 'sensors.raw.7',
     level: since2_14,
@@ -146,6 +152,7 @@ const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
   },
   [SCHEDULER]: {
     ...ANY,
+    fault: subjectFault,
     description:
       'With `Nats-Schedule-Next`: the subject of the schedule that ends with this message; NATS 2.14.',
     example: 'schedules.orders.42',
@@ -179,7 +186,8 @@ export function checkNatsHeaders(
     if (!known) continue
     const [value = '', ...more] = headers[name] ?? []
     if (more.length > 0) throw refuse(named(name), 'must have one value')
-    if (!known.pattern.test(value)) throw refuse(named(name), known.must)
+    const fault = known.pattern.test(value) ? known.fault?.(value) : known.must
+    if (fault !== undefined) throw refuse(named(name), fault)
     if (known.needs !== undefined && headers[known.needs] === undefined)
       throw refuse(named(name), `needs ${named(known.needs)}`)
   }

@@ -3,7 +3,15 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import type { MessageIdOf } from '../tokens/message-id.ts'
 import { stringifyExactly } from './exact-json.ts'
-import { integer, isReserved, subject, subjectFault } from './names.ts'
+import {
+  idempotencyKey,
+  integer,
+  isReserved,
+  keyFault,
+  subject,
+  subjectFault,
+  subjectFilter,
+} from './names.ts'
 import {
   checkNatsHeaders,
   EXPECTED_LAST_MSG_ID,
@@ -27,8 +35,6 @@ import {
 } from './nats-headers.ts'
 import * as z from './zod.ts'
 
-/** Characters of an idempotency key. */
-const MAX_KEY_CHARS = 1_024
 /** JetStream's shortest time to live, ms. */
 const MIN_TTL_MS = 1_000
 const MS_PER_SECOND = 1_000
@@ -36,7 +42,11 @@ const MS_PER_SECOND = 1_000
 const MINUTE_FIELDS = 5
 
 const wholeText = z.string().refine((text) => text.isWellFormed(), 'must not hold lone surrogates')
-const headerValue = z.string().max(65_536)
+const headerValue = z
+  .string()
+  .max(65_536)
+  .refine((value) => value.trim() === value, 'must not begin or end with white space')
+  .refine((value) => value.isWellFormed(), 'must not hold lone surrogates')
 const ttlMs = integer(MIN_TTL_MS)
 
 export const outgoingSchema = z
@@ -55,10 +65,9 @@ export const outgoingSchema = z
         description: 'Headers by their names, `Nats-*` ones as on a publish of one message.',
         example: { 'Content-Type': ['application/json'] },
       }),
-    id: z.string().min(1).max(MAX_KEY_CHARS).optional().openapi({
-      description: "The idempotency key: stored once within the stream's duplicate window.",
-      example: 'order-7',
-    }),
+    id: idempotencyKey
+      .optional()
+      .openapi({ description: "The idempotency key: stored once within the stream's duplicate window." }),
     expected_stream: z.string().min(1).optional().openapi({ description: 'The stream that must store it.' }),
     expected_last_seq: integer(0)
       .optional()
@@ -66,13 +75,15 @@ export const outgoingSchema = z
     expected_last_subject_seq: integer(0).optional().openapi({
       description: 'The last sequence of the subject must be this one; 0: it has no message yet.',
     }),
-    expected_last_subject_seq_subject: z.string().min(1).optional().openapi({
+    expected_last_subject_seq_subject: subjectFilter.optional().openapi({
       description: 'The subject, or a filter, that `expected_last_subject_seq` is of; NATS 2.12.',
     }),
     expected_last_msg_id: z.string().min(1).optional().openapi({
       description: 'The last message of the stream must have this `Nats-Msg-Id`, as reads show it.',
     }),
-    ttl_ms: ttlMs.optional().openapi({ description: 'How long the message lives; NATS 2.11.' }),
+    ttl_ms: ttlMs
+      .optional()
+      .openapi({ description: 'How long the message lives, rounded up to whole seconds; NATS 2.11.' }),
     rollup: z
       .enum(['sub', 'all'])
       .optional()
@@ -148,9 +159,9 @@ const AS_HEADERS: readonly (readonly [keyof Said, string, (value: never) => stri
   ['cancel_schedule', SCHEDULER, String],
 ]
 
-/** Go's form of a duration, whole seconds where it is that. */
+/** JetStream passes over parts of a second, so that a message would go before its time. */
 function toDuration(ms: number): string {
-  return ms % MS_PER_SECOND === 0 ? `${ms / MS_PER_SECOND}s` : `${ms}ms`
+  return `${Math.ceil(ms / MS_PER_SECOND)}s`
 }
 
 /** JetStream's cron has a field of seconds in front, which crontab has not. */
@@ -164,12 +175,13 @@ export function toOutgoing(said: Said, toId: MessageIdOf): OutgoingMessage {
   const named = (header: string) => memberOf(header, said)
   const payload = payloadOf(said)
   const headers: Record<string, readonly string[]> = {}
-  if (said.json !== undefined) headers['Content-Type'] = ['application/json']
   if (said.headers) Object.assign(headers, toHeaders(said.headers))
+  if (said.json !== undefined && !hasContentType(headers)) headers['Content-Type'] = ['application/json']
   for (const [member, name, write] of AS_HEADERS) {
     const value = said[member]
     if (value === undefined) continue
-    if (headers[name] !== undefined) throw refuse(member, `must not be given together with ${named(name)}`)
+    if (headers[name] !== undefined)
+      throw refuse(member, `must not be given together with ${otherThan(member, name, said)}`)
     headers[name] = [write(value as never)]
   }
   if (said.cancel_schedule !== undefined) headers[SCHEDULE_NEXT] = ['purge']
@@ -184,6 +196,9 @@ export function addressed(subject: string, payload: Uint8Array, headers: Message
   return { subject, payload, headers }
 }
 
+const hasContentType = (headers: MessageHeaders) =>
+  Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
+
 const PAYLOAD_MEMBERS = ['data', 'data_base64', 'json'] as const
 
 function payloadOf(said: Said): Uint8Array {
@@ -197,12 +212,18 @@ function payloadOf(said: Said): Uint8Array {
 /** What the client called a header; where it did not, what it could have called it. */
 function memberOf(header: string, said: Said): string {
   const members = AS_HEADERS.filter(([, name]) => name === header).map(([member]) => member)
-  const own = said.headers && Object.keys(said.headers).some((name) => spelledNatsHeader(name) === header)
-  return (
-    members.find((member) => said[member] !== undefined) ??
-    (own ? undefined : members[0]) ??
-    `headers.${header}`
-  )
+  const own = Object.keys(said.headers ?? {}).find((name) => spelledNatsHeader(name) === header)
+  if (own !== undefined) return `headers.${own}`
+  const saidOnes = members.filter((member) => said[member] !== undefined)
+  return (saidOnes.length > 0 ? saidOnes : members).join(' or ') || `headers.${header}`
+}
+
+/** Of two members, or a member and a header, that say one thing: the other one. */
+function otherThan(member: string, header: string, said: Said): string {
+  const [other] = AS_HEADERS.filter(([, name]) => name === header)
+    .map(([one]) => one)
+    .filter((one) => one !== member && said[one] !== undefined)
+  return other ?? memberOf(header, said)
 }
 
 function toHeaders(said: NonNullable<Said['headers']>): MessageHeaders {
@@ -210,6 +231,7 @@ function toHeaders(said: NonNullable<Said['headers']>): MessageHeaders {
   for (const [name, value] of Object.entries(said)) {
     const own = /^nats-/i.test(name) ? spelledNatsHeader(name) : name
     if (own === undefined) throw refuse(`headers.${name}`, 'is not a header that a publisher may set')
+    if (headers[own] !== undefined) throw refuse(`headers.${name}`, 'is there twice')
     headers[own] = typeof value === 'string' ? [value] : value
   }
   return headers
@@ -225,6 +247,6 @@ export function readPlain(value: object, toId: MessageIdOf): OutgoingMessage | u
   if (typeof subject !== 'string' || typeof data !== 'string') return undefined
   if (subjectFault(subject) !== undefined || !data.isWellFormed()) return undefined
   if (id === undefined) return addressed(subject, UTF8.encode(data), NO_HEADERS)
-  if (typeof id !== 'string' || id === '' || id.length > MAX_KEY_CHARS) return undefined
+  if (typeof id !== 'string' || keyFault(id) !== undefined) return undefined
   return addressed(subject, UTF8.encode(data), { [MSG_ID]: [toId(id)] })
 }

@@ -3,21 +3,16 @@
 import { refuse } from '../errors.ts'
 import type { MessageHeaders, PubAck } from '../jetstream.ts'
 import { cursorText } from './message.ts'
-import { seq, streamName } from './names.ts'
+import { idempotencyKey, seq, streamName } from './names.ts'
 import { natsHeaderSchemas, spelledNatsHeader } from './nats-headers.ts'
 import * as z from './zod.ts'
 
 export const publishHeaders = z.object({
-  'idempotency-key': z
-    .string()
-    .min(1)
-    .max(1_024)
-    .optional()
-    .openapi({
-      description:
-        "Within the stream's duplicate window the same key is stored once: `Nats-Msg-Id`, which ends with it and, where callers " +
-        'have credentials of their own, begins with what tells them apart.',
-    }),
+  'idempotency-key': idempotencyKey.optional().openapi({
+    description:
+      "Within the stream's duplicate window the same key is stored once: `Nats-Msg-Id`, which ends with it and, where callers " +
+      'have credentials of their own, begins with what tells them apart.',
+  }),
   'if-match': z
     .string()
     .regex(/^"\d{1,16}"$/, 'must be one quoted sequence, such as "41"')

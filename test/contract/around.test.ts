@@ -44,6 +44,10 @@ onEveryTarget((target) => {
         message_ttl: minor >= 11,
         consumer_pause: minor >= 11,
         consumer_reset: minor >= 14,
+        counters: minor >= 12,
+        atomic_batches: minor >= 12,
+        message_schedules: minor >= 12,
+        cron_schedules: minor >= 14,
       })
     })
   })

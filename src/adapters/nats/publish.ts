@@ -111,6 +111,7 @@ export async function publishAtomic(
   for (const message of others) sendUnanswered(client, message)
   const ended = last ? send(connection, client, last) : begun
   const [beginning, end] = await Promise.allSettled([begun, ended])
+  if (end.status === 'rejected' || end.value.error) abandon(client, first, batchId)
   // A refusal of the first message tells why; the last one hears only that the batch is not whole.
   if (last && beginning.status === 'fulfilled' && beginning.value.error)
     throw fromApiError(beginning.value.error, beginning.value.stream)
@@ -124,6 +125,16 @@ export async function publishAtomic(
 /** Of what is not the first or the last of a batch, the server says nothing that the last one would not hear too. */
 function sendUnanswered(client: NatsConnection, { subject, payload, headers }: Encoded): void {
   client.publish(subject, payload, headers ? { headers } : {})
+}
+
+/** Sequences end at JetStream's limit on a batch, far below this one. */
+const NO_SEQUENCE = '4294967295'
+
+/** JetStream holds what has come of a batch for ten seconds, and of few batches at once; a wrong sequence ends it now. */
+function abandon(client: NatsConnection, { subject }: Encoded, batchId: string): void {
+  if (client.isClosed()) return
+  const headers = encodeHeaders({ 'Nats-Batch-Id': [batchId], 'Nats-Batch-Sequence': [NO_SEQUENCE] })
+  client.publish(subject, undefined, headers ? { headers } : {})
 }
 
 function inBatch(
