@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { parseExposition } from '../support/prometheus.ts'
 import { openEvents } from './events.ts'
-import { inParallel, problem, range, seqs, until } from './expectations.ts'
+import { at, inParallel, problem, range, seqs, until } from './expectations.ts'
+import { linesTo, toLine } from './lines.ts'
 import { openRaw } from './raw.ts'
 import { onEveryTarget, type Target } from './target.ts'
 
@@ -76,6 +77,36 @@ describe('of a credential', () => {
         expect(await figure(target, 'sluice_waiting_requests')).toBe(0)
       })
 
+      test('429 too_many_requests over MAX_PUBLISHERS_PER_TENANT, and room again once one has ended or left', async () => {
+        const stream = await target.makeStream()
+        const message = { subject: stream.subject('a'), data: 'x' }
+        const { begin } = linesTo(target)
+        const conversations = [begin(), begin()]
+        for (const [seq, conversation] of conversations.entries()) {
+          conversation.say(toLine(message))
+          expect(await conversation.next()).toMatchObject({ seq: seq + 1 })
+        }
+        expect(await figure(target, 'sluice_publishing_requests')).toBe(2)
+
+        const refused = await target.bridge.send('POST /v1/messages', { json: { messages: [message] } })
+        expect(refused).toMatchObject(problem(429, 'too_many_requests', { retryable: true }))
+        expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
+
+        at(conversations, 0).end()
+        expect(await at(conversations, 0).next()).toBeUndefined()
+        at(conversations, 1).vanish(true)
+        await until('all to be free', async () => (await figure(target, 'sluice_publishing_requests')) === 0)
+        expect(target.limits).toMatchObject({ max_publishers: 2, max_batch_bytes: 2_048 })
+      })
+
+      test('413 payload_too_large over MAX_BATCH_BYTES', async () => {
+        const messages = [{ subject: 'a', data: 'x'.repeat(2_048) }]
+
+        expect(await target.bridge.send('POST /v1/messages', { json: { messages } })).toMatchObject(
+          problem(413, 'payload_too_large'),
+        )
+      })
+
       test('413 payload_too_large over MAX_BODY_BYTES', async () => {
         const stream = await target.makeStream()
         const send = (bytes: number) =>
@@ -114,6 +145,8 @@ describe('of a credential', () => {
     {
       MAX_READERS_PER_TENANT: '2',
       MAX_WAITING_PER_TENANT: '2',
+      MAX_PUBLISHERS_PER_TENANT: '2',
+      MAX_BATCH_BYTES: '2048',
       MAX_BODY_BYTES: '1024',
       MAX_WAIT_MS: '2000',
       MAX_PAGE_MESSAGES: '3',
