@@ -10,18 +10,15 @@ import {
 } from '../schemas/nats-headers.ts'
 import { explainCondition } from './conditions.ts'
 import { findByKey, ifPermitted, isSame, keyOf } from './keys.ts'
-import type { PublisherOptions } from './publisher.ts'
+import { delay, type PublisherOptions } from './publisher.ts'
 
-/** What JetStream's limit on batches under way, and on the time that it holds on to one that is never ended, come to. */
+/** Pauses between tries, ms: among the batches under way there is room within milliseconds, after an election in seconds. */
 const FIRST_PAUSE_MS = 25
 const LONGEST_PAUSE_MS = 1_000
 /** Questions under way at once, about messages of a refused batch. */
 const LOOKUPS = 16
-
 /** Tries of a batch whose conditions were refused for what was still being applied. */
 const APPLYING_TRIES = 6
-
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** What each message of a batch was refused for: every one has something, and nothing is stored. */
 export class BatchRefused extends Error {

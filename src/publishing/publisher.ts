@@ -29,7 +29,7 @@ export interface PublisherOptions {
   readonly now: () => number
 }
 
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+export const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 export function createPublisher(jetstream: JetStream, { deadlineMs, now }: PublisherOptions): Publisher {
   const attempt = async (message: OutgoingMessage): Promise<PubAck> => {

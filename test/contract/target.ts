@@ -36,18 +36,32 @@ export interface Target {
 export interface Capabilities {
   readonly server: { readonly version: string; readonly api_level: number }
   readonly supports: Readonly<
-    Record<'batched_direct_get' | 'message_ttl' | 'consumer_pause' | 'consumer_reset' | 'counters', boolean>
+    Record<
+      | 'batched_direct_get'
+      | 'message_ttl'
+      | 'consumer_pause'
+      | 'consumer_reset'
+      | 'counters'
+      | 'atomic_batches'
+      | 'message_schedules'
+      | 'cron_schedules',
+      boolean
+    >
   >
   readonly limits: Readonly<
     Record<
       | 'max_payload_bytes'
       | 'max_body_bytes'
+      | 'max_batch_bytes'
+      | 'max_batch_messages'
       | 'max_page_bytes'
       | 'max_limit'
       | 'max_batch'
       | 'max_wait_ms'
       | 'max_readers'
       | 'max_waiting'
+      | 'publish_deadline_ms'
+      | 'max_publishers'
       | 'reader_buffer_bytes',
       number
     >
