@@ -1,15 +1,10 @@
 /** Owns the contract of compressed publishes: taken as what was compressed, bounded, and whole or refused. */
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Message, type Problem, type Published, publishPath } from './client.ts'
+import { type Message, type Published, publishPath } from './client.ts'
 import { at, payloadOf, problem, range, refusal } from './expectations.ts'
+import { linesTo, toLine } from './lines.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
-
-interface Result {
-  readonly index?: number
-  readonly seq?: number
-  readonly error?: Problem
-}
 
 const LINES = 'application/x-ndjson'
 const BATCH = 'application/json'
@@ -17,7 +12,6 @@ const BOMB_BYTES = 100_000_000
 /** Of a machine that has other things to do too: to inflate all of it, and to keep it, takes several times as long. */
 const QUICKLY_MS = 5_000
 
-const toLine = (message: unknown) => `${JSON.stringify(message)}\n`
 const zeros = Buffer.alloc(BOMB_BYTES)
 
 /** What no reader can make whole of it. */
@@ -38,17 +32,8 @@ onEveryTarget((target) => {
   ) => target.bridge.send<Body>(`POST ${path}`, { body, headers: { 'Content-Encoding': 'gzip', ...headers } })
   const sendBatch = (body: string | Uint8Array, headers: Record<string, string> = {}) =>
     send('/v1/messages', body, { 'Content-Type': BATCH, ...headers })
-  const sendLines = async (body: Uint8Array, encoding = 'gzip'): Promise<Result[]> => {
-    const headers = { 'Content-Type': LINES, 'Content-Encoding': encoding }
-    const { response, received } = await target.bridge.open('POST /v1/messages', { headers, body })
-    expect(response.status).toBe(200)
-    target.bridge.contract.check(received)
-    const lines = (await response.text()).split('\n')
-    expect(lines.pop()).toBe('')
-    const results = lines.map((line) => JSON.parse(line))
-    for (const result of results) target.bridge.contract.checkPart(received, result)
-    return results
-  }
+  const sendLines = (body: Uint8Array, encoding = 'gzip') =>
+    linesTo(target).send(body, { 'Content-Encoding': encoding })
   const readAll = async ({ name }: TestStream): Promise<readonly Message[]> =>
     (await target.bridge.page(name, { limit: 1_000 })).messages
   const payloads = async (stream: TestStream) => (await readAll(stream)).map(({ data }) => data)

@@ -79,8 +79,14 @@ export function linesTo(target: Target) {
   }
   const begin = (headers = {}) => converse(target.bridge.url, { ...LINES, ...headers }, check)
   /** The results of a whole body. */
-  const send = async (body: string | Uint8Array): Promise<Result[]> => {
-    const { response, received } = await target.bridge.open('POST /v1/messages', { headers: LINES, body })
+  const send = async (
+    body: string | Uint8Array,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Result[]> => {
+    const { response, received } = await target.bridge.open('POST /v1/messages', {
+      headers: { ...LINES, ...headers },
+      body,
+    })
     expect(response.status).toBe(200)
     expect(response.headers.get('Content-Type')).toBe('application/x-ndjson')
     target.bridge.contract.check(received)
