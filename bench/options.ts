@@ -9,6 +9,7 @@ export const GROUPS = [
   'memory',
   'filters',
   'publish',
+  'publish-lines',
   'ndjson',
   'pages',
   'pull',

@@ -7,6 +7,7 @@ import { fanOutFigures, latencyFigures } from './figures/fan-out.ts'
 import { filtersFigures } from './figures/filters.ts'
 import { memoryFigures } from './figures/memory.ts'
 import { publishFigures } from './figures/publish.ts'
+import { publishLinesFigures } from './figures/publish-lines.ts'
 import { pullFigures } from './figures/pull.ts'
 import { linesFigures, pagesFigures } from './figures/read.ts'
 import { resumeFigures } from './figures/resume.ts'
@@ -24,6 +25,7 @@ const FIGURES: Record<Group, (stage: Stage, pace: Pace) => Promise<Figure[]>> = 
   memory: memoryFigures,
   filters: filtersFigures,
   publish: publishFigures,
+  'publish-lines': publishLinesFigures,
   ndjson: linesFigures,
   pages: pagesFigures,
   pull: pullFigures,

@@ -8,6 +8,8 @@ export type HttpConnection = {
    * part. Throws when the connection is lost.
    */
   send: (request: string | Uint8Array, take?: (part: Buffer) => void) => Promise<number>
+  /** Goes on with the body of the request that `send` has begun; settles once the connection has taken it. */
+  write: (data: Uint8Array) => Promise<void>
   close: () => void
 }
 
@@ -140,9 +142,31 @@ export const openHttp = async (
         settle = { resolve, reject }
         socket.write(request)
       }),
+    write: (data) =>
+      new Promise((resolve, reject) => {
+        socket.write(data, (err) => (err ? reject(err) : resolve()))
+      }),
     close: () => void socket.destroy(),
   }
 }
+
+/** The head of a request whose body follows in chunks. */
+export const writeHead = (line: string, type: string): Buffer =>
+  Buffer.from(
+    [
+      `${line} HTTP/1.1`,
+      'Host: bench',
+      `Content-Type: ${type}`,
+      `Transfer-Encoding: chunked${HEAD_END}`,
+    ].join(LINE_END),
+  )
+
+/** A chunk of a body, not an empty one: that ends it. */
+export const writeChunk = (text: string): Buffer =>
+  Buffer.from(`${Buffer.byteLength(text).toString(16)}${LINE_END}${text}${LINE_END}`)
+
+/** Ends a body of chunks. */
+export const LAST_CHUNK = Buffer.from(`0${HEAD_END}`)
 
 /** A request as it goes over the wire. Without a type a body is sent as it is, and nothing is said of it. */
 export const writeRequest = (

@@ -1,14 +1,18 @@
 /** Owns the entry of a load process: it does one job after another, as they are asked for over IPC. */
+import { echoLines } from './echo-lines.ts'
 import * as fanOut from './fan-out.ts'
 import * as natively from './natively.ts'
 import * as overHttp from './over-http.ts'
 import * as overWebdis from './over-webdis.ts'
+import { publishBatches, publishLines } from './publish-many.ts'
 import { record, replay } from './replay.ts'
 import { collectCursors, resume, resumeNatively } from './resume.ts'
 import { recordEvent, spray } from './spray.ts'
 
 const JOBS = {
   publish: overHttp.publish,
+  publishLines,
+  publishBatches,
   readPages: overHttp.readPages,
   readLines: overHttp.readLines,
   pullAndAck: overHttp.pullAndAck,
@@ -33,6 +37,7 @@ const JOBS = {
   pullAndAckWebdis: overWebdis.pullAndAck,
   record,
   replay,
+  echoLines,
   recordEvent,
   spray,
 }

@@ -1,4 +1,4 @@
-/** Owns what is published: JSON text of a fixed size, as most messages are, and the number that readers check. */
+/** Owns what is published: text of a fixed size, JSON as most messages are, and the number that readers check. */
 
 /** Begins the number of a message; it stands nowhere else in a payload or in what Sluice and nchan write around it. */
 export const MARK = 126
@@ -18,6 +18,9 @@ export const makePayload = (bytes: number): string =>
 /** The same with a number to come; 96 bytes at least, so that more follows on the number than may be cut off it. */
 export const makeNumbered = (bytes: number): Buffer =>
   Buffer.from(fitted(bytes, (note) => ({ id: UNNUMBERED, region: 'eu', state: 'paid', note })))
+
+/** Text of exactly `bytes` bytes, 32 at least, that stands in a JSON string as it is. */
+export const makeText = (bytes: number): string => 'id=123456 region=eu state=paid '.padEnd(bytes, 'x')
 
 /** Writes the number behind the mark at `at`. */
 export const writeNumber = (payload: Buffer, at: number, number: number): void => {

@@ -74,9 +74,14 @@ export const measureRate = async (steps: readonly Step[], span: Span): Promise<R
   let end = begin + span.measureMs
   const tally = createTally(begin)
   let usedCpu = watchCpu(span.watchedPid)
-  const begun = setTimeout(() => {
+  let counts = false
+  // By whatever is first: a client that is busy reading hears of no timer.
+  const beginToCount = () => {
+    if (counts) return
+    counts = true
     usedCpu = watchCpu(span.watchedPid)
-  }, span.warmUpMs)
+  }
+  const begun = setTimeout(beginToCount, span.warmUpMs)
 
   const loop = async (step: Step): Promise<void> => {
     let before = performance.now()
@@ -84,6 +89,7 @@ export const measureRate = async (steps: readonly Step[], span: Span): Promise<R
       const done = await step()
       const now = performance.now()
       if (done === 0) end = Math.min(end, now)
+      if (now > begin) beginToCount()
       tally.count(done, before, now, end)
       before = now
     }
@@ -93,6 +99,32 @@ export const measureRate = async (steps: readonly Step[], span: Span): Promise<R
     return { ...tally.rate(end), ...usedCpu() }
   } finally {
     clearTimeout(begun)
+  }
+}
+
+/** Counts what comes in no steps. `isOver`: what comes from now on counts no more. */
+export type Counter = { count: (messages: number) => void; isOver: () => boolean; rate: () => Rate }
+
+/** Counts from one arrival to another: the first after the warm-up, and the first after the span. */
+export const createCounter = ({ warmUpMs, measureMs, watchedPid }: Span): Counter => {
+  const begin = performance.now() + warmUpMs
+  let came = 0
+  let counted: { from: number; before: number; usedCpu: ReturnType<typeof watchCpu> } | undefined
+  let rate: Rate | undefined
+  return {
+    count(messages) {
+      const now = performance.now()
+      came += messages
+      if (rate || now < begin) return
+      counted ??= { from: now, before: came, usedCpu: watchCpu(watchedPid) }
+      const ms = now - counted.from
+      if (ms >= measureMs) rate = { messages: came - counted.before, ms, ...counted.usedCpu() }
+    },
+    isOver: () => rate !== undefined,
+    rate() {
+      if (!rate) throw new Error('nothing more came before the span was over')
+      return rate
+    },
   }
 }
 
