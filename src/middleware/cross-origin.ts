@@ -21,8 +21,8 @@ const REQUEST_HEADERS = [
 ]
 /** Header families of a publish, of which each name is allowed when a preflight asks for it. */
 const REQUEST_HEADER_FAMILIES = /^(natsh|nats|ce)-[a-z0-9-]+$/
-const EXPOSED =
-  'X-Request-Id, Location, Link, ETag, Retry-After, Sluice-Cursor, Sluice-Up-To-Date, Sluice-Gap'
+const EXPOSED = 'X-Request-Id, Location, Link, ETag, Retry-After'
+const EXPOSE = 'Access-Control-Expose-Headers'
 
 /**
  * Marks what a listed origin may read, and answers its preflights. Refuses the rest with `forbidden`: a browser would
@@ -34,7 +34,7 @@ export function admitOrigin(c: Context<AppEnv>, listed: ReadonlySet<string>): Re
   if (!listed.has(origin)) throw new BridgeError('forbidden', 'The origin of the page may not call.')
   const headers = c.get('headers')
   headers['Access-Control-Allow-Origin'] = origin
-  headers['Access-Control-Expose-Headers'] = EXPOSED
+  headers[EXPOSE] = EXPOSED
   if (c.req.method !== 'OPTIONS' || !c.req.header('Access-Control-Request-Method')) return undefined
   return answer(c, null, {
     status: 204,
@@ -44,6 +44,12 @@ export function admitOrigin(c: Context<AppEnv>, listed: ReadonlySet<string>): Re
       'Access-Control-Max-Age': String(PREFLIGHT_SECONDS),
     },
   })
+}
+
+/** Lets a page that may read the answer read these headers of it, too. */
+export function exposeAlso(c: Context<AppEnv>, ...names: readonly string[]): void {
+  const headers = c.get('headers')
+  if (headers[EXPOSE] !== undefined) headers[EXPOSE] = [headers[EXPOSE], ...names].join(', ')
 }
 
 /** A proxy in front may end TLS, so the scheme does not count. */

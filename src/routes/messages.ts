@@ -5,6 +5,7 @@ import { accepts } from 'hono/accepts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
+import { exposeAlso } from '../middleware/cross-origin.ts'
 import type { Page } from '../reading.ts'
 import { createRouter } from '../router.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
@@ -159,7 +160,9 @@ async function answerPage(
   const cursor = reading.scope.seal(page.position)
   const next = { Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` }
   if (form === EVENT_BATCH_TYPE) {
-    const headers = { 'Content-Type': form, ...next, ...pageHeaders(page, cursor) }
+    const said = pageHeaders(page, cursor)
+    exposeAlso(c, ...Object.keys(said))
+    const headers = { 'Content-Type': form, ...next, ...said }
     return answer(c, encodeEventBatch(page, stream), { headers })
   }
   const body = encodePage(page, formOf(stream, query, reading), cursor)

@@ -108,6 +108,15 @@ onEveryHost(
         for (const name of strange) expect(allowed).not.toContain(name)
       })
 
+      test('reads what a page of CloudEvents says in headers', async () => {
+        const { headers } = await guarded.caller(ALICE).send('GET /v1/streams/ORDERS/messages', {
+          headers: { Origin: origin, Accept: 'application/cloudevents-batch+json' },
+        })
+        expect(list(headers, 'Access-Control-Expose-Headers')).toEqual(
+          expect.arrayContaining([...EXPOSED, 'sluice-cursor', 'sluice-up-to-date']),
+        )
+      })
+
       test('reads every answer: good ones, streams, and problems of each kind', async () => {
         const alice = guarded.caller(ALICE)
         const headers = { Origin: origin }
