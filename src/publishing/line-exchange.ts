@@ -74,7 +74,10 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   async #publishAll(): Promise<void> {
     try {
       for await (const together of this.#parts.lines)
-        for (const line of together) if (!(await this.#publish(line))) return
+        for (const line of together) {
+          if ((this.#isOver || !this.#pipeline.hasRoom) && !(await this.#waitForRoom())) return
+          if (this.#pipeline.outage === undefined) this.#publish(line)
+        }
     } catch (failure) {
       this.#unreadable = failure
     } finally {
@@ -83,21 +86,20 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
     }
   }
 
-  /** Answers whether to read on. */
-  async #publish(line: Line): Promise<boolean> {
+  /** Answers whether to read on: after an outage as well, so that the client comes to read what it is told. */
+  async #waitForRoom(): Promise<boolean> {
     const pipeline = this.#pipeline
     while (!this.#isOver && !pipeline.hasRoom && pipeline.outage === undefined) await pipeline.room()
-    if (this.#isOver) return false
-    if (pipeline.outage !== undefined) {
-      this.#drained += 1
-      return this.#drained < DRAINED_LINES
-    }
+    if (pipeline.outage !== undefined) this.#drained += 1
+    return !this.#isOver && this.#drained < DRAINED_LINES
+  }
+
+  #publish(line: Line): void {
     try {
-      pipeline.send(this.#parts.read(line), typeof line === 'string' ? line.length : 0)
+      this.#pipeline.send(this.#parts.read(line), typeof line === 'string' ? line.length : 0)
     } catch (failure) {
-      pipeline.refuse(failure)
+      this.#pipeline.refuse(failure)
     }
-    return true
   }
 
   async #finish(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
