@@ -102,7 +102,7 @@ const settingsSchema = z.object({
   MAX_PULL_BATCH: integer(1, 1_000, 1_000),
   /** The body of a publish, bytes; the `max_payload` of the NATS server holds besides. */
   MAX_BODY_BYTES: integer(KIB, 64 * MIB, 64 * MIB),
-  /** How long a publish with a key is tried through an outage of JetStream, ms; 0: once. */
+  /** How long a publish with a key is tried again after JetStream went away under it, ms; 0: not at all. */
   PUBLISH_DEADLINE_MS: integer(0, MINUTE, 15 * SECOND),
   /** Lets `GET /metrics` be read with it as a Bearer, where the figures are those of all callers. */
   METRICS_TOKEN: z

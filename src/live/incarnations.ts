@@ -1,4 +1,5 @@
 /** Owns what is known of streams' creation times without asking each time. */
+import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 
 /** How long what was asked is taken to hold. */
@@ -30,8 +31,11 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const { created, config, state } = await jetstream.streamInfo(stream)
       const duplicateWindowMs = Number(config.duplicate_window ?? 0) / NANOS_PER_MS
       return { created, duplicateWindowMs, askedAt, highestSeq: state.last_seq }
-    } catch {
-      return { created: undefined, duplicateWindowMs: undefined, askedAt, highestSeq: 0 }
+    } catch (failure) {
+      // What may not be asked is not asked each time; what failed is.
+      const isForbidden = failure instanceof BridgeError && failure.code === 'forbidden'
+      const known = isForbidden ? askedAt : Number.NEGATIVE_INFINITY
+      return { created: undefined, duplicateWindowMs: undefined, askedAt: known, highestSeq: 0 }
     }
   }
   const askAnew = (stream: string) => {

@@ -59,7 +59,10 @@ export async function publishAtomically(
       if (isUnconfirmed(failure)) unconfirmed = failure
       tries += 1
       const isApplying = mayBeApplying(failure, messages) && tries < APPLYING_TRIES
-      if (!isApplying && !mayTryAgain(failure, messages)) return await explain(jetstream, messages, failure)
+      if (!isApplying && !mayTryAgain(failure, messages)) {
+        const stored = await explain(jetstream, messages, failure)
+        if (stored) return stored
+      }
       if (now() + pauseMs > giveUpAt) throw unconfirmed ?? failure
       await delay(pauseMs)
     }
@@ -84,13 +87,29 @@ function mayBeApplying({ code, members }: BridgeError, messages: readonly Outgoi
 const isOutage = ({ code }: BridgeError) =>
   ['jetstream_unavailable', 'jetstream_timeout', 'unauthenticated'].includes(code)
 
-/** JetStream refuses a batch with one reason, and says neither for which message nor all there is: that is found here. */
+/**
+ * JetStream refuses a batch with one reason, and says neither for which message nor all there is: that is found here.
+ * Answers the batch where it is stored; undefined: JetStream went away meanwhile, so that nothing can be said.
+ */
 async function explain(
   jetstream: JetStream,
   messages: readonly OutgoingMessage[],
   refusal: BridgeError,
-): Promise<readonly PubAck[]> {
+): Promise<readonly PubAck[] | undefined> {
   if (isUnconfirmed(refusal) || isOutage(refusal)) throw refusal
+  try {
+    return await findReason(jetstream, messages, refusal)
+  } catch (failure) {
+    if (failure instanceof BridgeError && isOutage(failure)) return undefined
+    throw failure
+  }
+}
+
+async function findReason(
+  jetstream: JetStream,
+  messages: readonly OutgoingMessage[],
+  refusal: BridgeError,
+): Promise<readonly PubAck[]> {
   // A stored batch may be in the way of its own keys, and of its own conditions.
   const mayBeStored = refusal.code === 'idempotency_conflict' || refusal.code === 'precondition_failed'
   const stored = mayBeStored ? await findBatch(jetstream, messages) : undefined

@@ -5,6 +5,7 @@ import { BridgeError, refuse } from '../errors.ts'
 export type Line = string | BridgeError
 
 const NEWLINE = 10
+const LINE_ENDS = /\n+/
 // A byte order mark may stand before the first line.
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -36,7 +37,9 @@ export async function* readLines(
 /** Of bytes that end with a line: its lines. */
 function cut(bytes: Uint8Array): readonly Line[] {
   try {
-    return utf8.decode(bytes).split('\n').filter(isSaid)
+    const text = utf8.decode(bytes)
+    // A body of nothing but line ends would cost an empty line for each byte.
+    return text.split(text.includes('\n\n') ? LINE_ENDS : '\n').filter(isSaid)
   } catch {
     return cutOneByOne(bytes)
   }

@@ -33,14 +33,15 @@ const isOutage = (failure: unknown) => !(failure instanceof BridgeError) || OUTA
 const soon: (act: () => void) => unknown = globalThis.setImmediate ?? ((act) => setTimeout(act, 0))
 
 /**
- * After an outage nothing more is sent. What has a key is tried again first, one after the other and in its order: so
- * messages stay in the order of the request as far as that is in the bridge's hands.
+ * From the first failure of an outage on nothing more is sent until the window is empty. What has a key is tried again, one
+ * after the other and in its order: so messages stay in the order of the request. Where that fails, nothing more is sent.
  */
 export class Pipeline {
   readonly #publisher: Publisher
   readonly #entries: Entry[] = []
   #bytes = 0
-  #isInsisting = false
+  /** Something failed that those behind it would meet, too. */
+  #isHalted = false
   #outage: unknown
   #wakeTaker: () => void = () => undefined
   #wakeSender: () => void = () => undefined
@@ -56,7 +57,7 @@ export class Pipeline {
 
   /** Whether the next message may be sent now. */
   get hasRoom(): boolean {
-    if (this.#isInsisting || this.#outage !== undefined) return false
+    if (this.#isHalted || this.#outage !== undefined) return false
     return (
       this.#entries.length < WINDOW_MESSAGES && (this.#bytes < WINDOW_BYTES || this.#entries.length === 0)
     )
@@ -80,6 +81,7 @@ export class Pipeline {
     this.#add(entry)
     const settle = (outcome: Outcome) => {
       entry.outcome = outcome
+      if ('failure' in outcome && isOutage(outcome.failure)) this.#isHalted = true
       if (entry === this.#entries[0]) this.#wakeTaker()
     }
     this.#publisher.attempt(message).then(
@@ -119,6 +121,8 @@ export class Pipeline {
     for (const { message, outcome } of taken)
       if (outcome) outcomes.push('failure' in outcome ? await this.#lastWord(message, outcome) : outcome)
     this.#entries.splice(0, taken.length)
+    // Not before: what is still under way may fail as well, and nothing is to overtake it.
+    if (this.isEmpty) this.#isHalted = false
     this.#bytes -= taken.reduce((sum, { bytes }) => sum + bytes, 0)
     this.#wakeSender()
     return outcomes
@@ -128,16 +132,12 @@ export class Pipeline {
     message: OutgoingMessage | undefined,
     outcome: Outcome & { failure: unknown },
   ): Promise<Outcome> {
-    if (!message || !isOutage(outcome.failure)) return outcome
-    if (this.#outage !== undefined) return outcome
-    this.#isInsisting = true
+    if (!message || !isOutage(outcome.failure) || this.#outage !== undefined) return outcome
     try {
       return { ack: await this.#publisher.insist(message, outcome.failure), hasKey: true }
     } catch (failure) {
       if (isOutage(failure)) this.#outage = failure
       return { failure }
-    } finally {
-      this.#isInsisting = false
     }
   }
 }

@@ -4,7 +4,7 @@ import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
 import { explainCondition } from './conditions.ts'
 import { findByKey, keyOf, requireSame } from './keys.ts'
 
-/** Pauses between tries, ms: an election takes seconds, a restart of a leader's connection less. */
+/** Pauses between tries, ms, after a first one at once: an election takes seconds, another connection less. */
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 /** Tries of a condition that was refused for what was still being applied, and the pause between them, ms. */
@@ -44,13 +44,9 @@ export function createPublisher(jetstream: JetStream, { deadlineMs, now }: Publi
     const giveUpAt = now() + deadlineMs
     let failure = first
     let unconfirmed = isUnconfirmed(first) ? first : undefined
-    for (
-      let pauseMs = FIRST_PAUSE_MS;
-      mayInsist(message, failure);
-      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
-    ) {
+    for (let pauseMs = 0; mayInsist(message, failure); pauseMs = nextPause(pauseMs)) {
       if (now() + pauseMs > giveUpAt) throw unconfirmed ?? failure
-      await delay(pauseMs)
+      if (pauseMs > 0) await delay(pauseMs)
       try {
         return await attempt(message)
       } catch (next) {
@@ -73,6 +69,8 @@ export function createPublisher(jetstream: JetStream, { deadlineMs, now }: Publi
     },
   }
 }
+
+const nextPause = (pauseMs: number) => Math.min(Math.max(2 * pauseMs, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
 
 const isUnconfirmed = (failure: unknown) =>
   failure instanceof BridgeError && failure.code === 'publish_unconfirmed_keyed'

@@ -47,7 +47,7 @@ export const capabilitiesSchema = z
           description: 'Messages of one batch; an atomic one has a limit of its own at the NATS server.',
         }),
         publish_deadline_ms: integer(0).openapi({
-          description: 'How long a publish with a key is tried through an outage of JetStream.',
+          description: 'How long a publish with a key is tried again after JetStream went away under it.',
         }),
         max_publishers: integer(0).openapi({
           description: 'Requests of this credential at one host that publish many messages.',

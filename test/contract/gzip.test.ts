@@ -44,6 +44,14 @@ onEveryTarget((target) => {
       stream = await target.makeStream()
     })
 
+    test('201 and one payload out of several members, as of files put together', async () => {
+      const orders = await target.makeStream()
+      const body = Buffer.concat([gzipSync('one '), gzipSync('two')])
+
+      expect((await send(publishPath(orders.subject('a')), body)).status).toBe(201)
+      expect(await payloads(orders)).toEqual(['one two'])
+    })
+
     describe('publishMessage', () => {
       test.each(['gzip', 'GZIP', 'x-gzip'])(
         '201 and the payload as it was before, in %s',

@@ -26,7 +26,8 @@ async function apiLevel(connection: Connection, client: NatsConnection, version:
     const { api } = await callApi<{ api?: { level?: number } }>(connection, 'INFO', undefined, client)
     return api?.level ?? 0
   } catch (err) {
-    if (hasCode(err, 'forbidden')) return levelOfVersion(version)
+    // While a cluster elects the leader of its metadata nobody answers this, and its streams take publishes.
+    if (hasCode(err, 'forbidden', 'jetstream_timeout')) return levelOfVersion(version)
     throw err
   }
 }
