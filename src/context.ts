@@ -5,10 +5,10 @@ import type { Log, LoggedFailure } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Presence } from './presence.ts'
 import type { StreamReader } from './reading.ts'
+import type { MessageIdOf } from './schemas/names.ts'
 import type { Settings } from './settings.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'
-import type { MessageIdOf } from './tokens/message-id.ts'
 import type { Ticket, Tickets } from './tokens/ticket.ts'
 
 /** Who asks: a NATS credential, and the tenant it is. */

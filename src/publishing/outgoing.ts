@@ -3,8 +3,8 @@ import { refuse } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
 import { parseInput } from '../router.ts'
 import { parseExactly } from '../schemas/exact-json.ts'
+import type { MessageIdOf } from '../schemas/names.ts'
 import { outgoingSchema, readPlain, toOutgoing } from '../schemas/outgoing.ts'
-import type { MessageIdOf } from '../tokens/message-id.ts'
 
 /** The message that a line is. Throws `invalid_request` naming what is wrong with it, `subject_not_found`. */
 export function readLine(text: string, toId: MessageIdOf): OutgoingMessage {

@@ -10,6 +10,7 @@ import { readBody } from '../read-body.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
+import type { MessageIdOf } from '../schemas/names.ts'
 import { isReserved, subject, subjectFault } from '../schemas/names.ts'
 import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
 import { problems } from '../schemas/problem.ts'
@@ -21,7 +22,6 @@ import {
   toMessageHeaders,
 } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
-import type { MessageIdOf } from '../tokens/message-id.ts'
 import { publisherOf } from './publishing.ts'
 
 /** The answer of a publish of one message, in the contract. */

@@ -76,6 +76,9 @@ export function keyFault(text: string): string | undefined {
   return NOT_IN_KEYS.test(text) ? 'must not hold control characters or lone surrogates' : undefined
 }
 
+/** The `Nats-Msg-Id` of an idempotency key, which tells it from those of others. */
+export type MessageIdOf = (key: string) => string
+
 export const idempotencyKey = withoutFault(keyFault).openapi({
   minLength: 1,
   maxLength: MAX_KEY_CHARS,

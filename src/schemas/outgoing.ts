@@ -1,13 +1,13 @@
 /** Owns the wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
-import type { MessageIdOf } from '../tokens/message-id.ts'
 import { stringifyExactly } from './exact-json.ts'
 import {
   idempotencyKey,
   integer,
   isReserved,
   keyFault,
+  type MessageIdOf,
   subject,
   subjectFault,
   subjectFilter,

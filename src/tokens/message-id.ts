@@ -1,5 +1,6 @@
 /** Owns the `Nats-Msg-Id` of an idempotency key: tenants who publish to one stream must not meet in its one set of ids. */
 import { createHmac } from 'node:crypto'
+import type { MessageIdOf } from '../schemas/names.ts'
 import type { Keyring } from './seal.ts'
 
 const PURPOSE = 'sluice message ids'
@@ -8,9 +9,6 @@ const MARK = '~'
 const PREFIX_CHARS = 16
 /** The bridge's own user, with which it publishes for all where AUTH=none. */
 const OWN_TENANT = 'own'
-
-/** The id of a key. */
-export type MessageIdOf = (key: string) => string
 
 /**
  * Ids of one tenant. Its keys stand behind `~…~`, which tells those who read the stream nothing of its credential. It is
