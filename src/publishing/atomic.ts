@@ -100,7 +100,8 @@ async function explain(
   try {
     return await findReason(jetstream, messages, refusal)
   } catch (failure) {
-    if (failure instanceof BridgeError && isOutage(failure)) return undefined
+    // Keys are asked for by publishes, which may be lost as well.
+    if (failure instanceof BridgeError && (isOutage(failure) || isUnconfirmed(failure))) return undefined
     throw failure
   }
 }
