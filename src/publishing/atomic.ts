@@ -63,10 +63,19 @@ export async function publishAtomically(
         const stored = await explain(jetstream, messages, failure)
         if (stored) return stored
       }
-      if (now() + pauseMs > giveUpAt) throw unconfirmed ?? failure
+      if (now() + pauseMs > giveUpAt) throw unconfirmed ?? lastWord(messages, failure)
       await delay(pauseMs)
     }
   }
+}
+
+/** What was refused for want of room is refused for each message. */
+function lastWord(messages: readonly OutgoingMessage[], failure: BridgeError): Error {
+  if (failure.code !== 'batches_in_flight') return failure
+  return new BatchRefused(
+    messages.map(() => undefined),
+    failure,
+  )
 }
 
 const isUnconfirmed = ({ code }: BridgeError) =>

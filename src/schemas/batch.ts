@@ -31,7 +31,7 @@ export const looseBatchSchema = batchSchema.extend({
   messages: z.array(z.unknown()).min(1).max(MAX_BATCH_MESSAGES),
 })
 
-export const storedResultSchema = z
+const storedResultSchema = z
   .object({ index, ...storedShape })
   .openapi('MessageStored', { description: 'The message is stored.' })
 const failedResultSchema = z
