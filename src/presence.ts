@@ -1,4 +1,5 @@
 /** Owns telling whether clients that wait are still there, where only writing to them shows it. */
+import { delay } from './turns.ts'
 
 /** How long a connection takes to show that nobody is at its other end, once something was written to it. */
 const PROBED_MS = 10
@@ -6,8 +7,6 @@ const PROBED_MS = 10
 const FRESHLY_PROBED_MS = 1
 /** Turns of the event loop after that: on a busy machine what was written goes out, and is heard of, so much later. */
 const TURNS = 4
-
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The clients of one host that wait for something. */
 export interface Presence {

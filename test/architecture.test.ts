@@ -29,6 +29,7 @@ const BOTTOM = [
   'settings.ts',
   'pieces.ts',
   'presence.ts',
+  'turns.ts',
   'metrics.ts',
   'limits.ts',
   'log.ts',

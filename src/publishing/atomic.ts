@@ -8,9 +8,10 @@ import {
   EXPECTED_LAST_SUBJECT_SEQ_SUBJECT,
   EXPECTED_STREAM,
 } from '../schemas/nats-headers.ts'
+import { delay } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
 import { findByKey, ifPermitted, isSame, keyOf } from './keys.ts'
-import { delay, type PublisherOptions } from './publisher.ts'
+import type { PublisherOptions } from './publisher.ts'
 
 /** Pauses between tries, ms: among the batches under way there is room within milliseconds, after an election in seconds. */
 const FIRST_PAUSE_MS = 25

@@ -1,6 +1,7 @@
 /** Owns a conversation in lines: messages come, their results go, and neither waits for the other to end. */
 import { BridgeError, toProblem } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
+import { delay } from '../turns.ts'
 import type { Line } from './lines.ts'
 import type { Outcome, Pipeline } from './pipeline.ts'
 
@@ -23,8 +24,6 @@ export interface LineExchangeParts {
   /** Called once, however it ends. */
   onEnd(): void
 }
-
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** The body of an answer: results in the order of the lines. Lines are read as long as results are taken. */
 export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {

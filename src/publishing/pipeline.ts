@@ -1,6 +1,7 @@
 /** Owns many publishes of one request: a bounded window of them under way, and what became of each, in their order. */
 import { BridgeError } from '../errors.ts'
 import type { OutgoingMessage, PubAck } from '../jetstream.ts'
+import { soon } from '../turns.ts'
 import { keyOf } from './keys.ts'
 import type { Publisher } from './publisher.ts'
 
@@ -28,9 +29,6 @@ const OUTAGES: ReadonlySet<string> = new Set([
 ])
 
 const isOutage = (failure: unknown) => !(failure instanceof BridgeError) || OUTAGES.has(failure.code)
-
-// Runs once what is at hand has been handled; absent in older runtimes.
-const soon: (act: () => void) => unknown = globalThis.setImmediate ?? ((act) => setTimeout(act, 0))
 
 /**
  * From the first failure of an outage on nothing more is sent until the window is empty. What has a key is tried again, one

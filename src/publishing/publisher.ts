@@ -1,6 +1,7 @@
 /** Owns what becomes of a publish: stored, stored before, refused for a reason that is told, and when it is tried again. */
 import { BridgeError, isPassing } from '../errors.ts'
 import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
+import { delay } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
 import { findByKey, keyOf, requireSame } from './keys.ts'
 
@@ -28,8 +29,6 @@ export interface PublisherOptions {
   readonly deadlineMs: number
   readonly now: () => number
 }
-
-export const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 export function createPublisher(jetstream: JetStream, { deadlineMs, now }: PublisherOptions): Publisher {
   const attempt = async (message: OutgoingMessage): Promise<PubAck> => {

@@ -1,6 +1,7 @@
 /** Owns pages read one after another, each while the client takes the one before it. */
 import type { Page, PageRequest } from '../reading.ts'
 import { MAX_LIMIT } from '../schemas/read.ts'
+import { soon } from '../turns.ts'
 
 /** Reads the page after the last one. */
 export type ReadPage = (how: Pick<PageRequest, 'limit' | 'eager' | 'oneBatch'>) => Promise<Page>
@@ -15,9 +16,6 @@ export interface Pages {
   /** The next page; the one behind it is asked for, and no further one. Throws as `ReadPage`. */
   next(): Promise<ReadOnce>
 }
-
-// Runs once what is at hand has been handled; absent in older runtimes.
-const soon: (act: () => void) => unknown = globalThis.setImmediate ?? ((act) => setTimeout(act, 0))
 
 /** Reads the first page, and by `next` all of them, up to `limit` messages. Throws as `ReadPage` for the first one. */
 export async function openPages(readPage: ReadPage, limit: number): Promise<Pages> {

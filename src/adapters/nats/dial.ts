@@ -8,6 +8,7 @@ import {
 } from 'nats.ws'
 import type { NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
+import { soon } from '../../turns.ts'
 import { fromDialFailure, hasCode, refusedCredential, unavailable } from './errors.ts'
 
 const PING_INTERVAL_MS = 10_000
@@ -60,9 +61,6 @@ function socketFactory(sockets: DialSocket[], dialed: AbortSignal): SocketFactor
     return { socket, encrypted: url.startsWith('wss:') }
   }
 }
-
-// Runs once what is at hand has been handled; absent in older runtimes.
-const soon: (act: () => void) => unknown = globalThis.setImmediate ?? ((act) => setTimeout(act, 0))
 
 /**
  * Sends what comes together as one frame: many requests at once cost one write. And nats.ws sends CONNECT and PING
