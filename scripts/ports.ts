@@ -21,14 +21,20 @@ export const probePort = (
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve({ free: true })))
   })
 
-/** Picks `count` different ports that are free on the loopback address now. */
+/** Picked by this process, and perhaps not listened on yet: nobody else is given them. */
+const picked = new Set<number>()
+
+/** Picks `count` ports that are free on the loopback address now, and that it has not picked lately. */
 export const freePorts = async (count: number): Promise<number[]> => {
-  const ports = new Set<number>()
-  while (ports.size < count) {
+  const ports: number[] = []
+  while (ports.length < count) {
     const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT))
-    if ((await probePort('127.0.0.1', port)).free) ports.add(port)
+    if (picked.has(port)) continue
+    if (picked.size > (HIGHEST_PORT - LOWEST_PORT) / 2) picked.clear()
+    picked.add(port)
+    if ((await probePort('127.0.0.1', port)).free) ports.push(port)
   }
-  return [...ports]
+  return ports
 }
 
 /** Picks one port that is free on the loopback address now. */
