@@ -15,6 +15,9 @@ function statusOf(pid: number, name: 'VmHWM' | 'VmRSS'): number {
   return Number(kib) * KIB
 }
 
+/** Resident memory of a process, bytes. */
+export const rssOf = (pid: number): number => statusOf(pid, 'VmRSS')
+
 /** Memory of a process, bytes, and from now on the most that it comes to. */
 export interface MemoryWatch {
   readonly levelBytes: number
