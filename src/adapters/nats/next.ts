@@ -5,7 +5,7 @@ import type { Delivery } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
 import { exchange, type Reply } from './exchange.ts'
-import { sizeOf } from './headers.ts'
+import { lastOf, sizeOf } from './headers.ts'
 import { fromConsumer } from './messages.ts'
 import { checkedName } from './names.ts'
 
@@ -91,6 +91,8 @@ export async function requestNext(
   const subject = `$JS.API.CONSUMER.MSG.NEXT.${checkedName('stream', stream)}.${checkedName('consumer', consumer)}`
   let end: NextEnd = 'filled'
   let missing = request.batch
+  /** What the server says that it left out of the batch. */
+  let unfilled = 0
   let bytesLeft = request.maxBytes ?? Number.POSITIVE_INFINITY
   const { timeoutMs, silenceMs, signal } = request
   const limits = {
@@ -106,11 +108,14 @@ export async function requestNext(
       missing -= 1
       // The server counts as `sizeOf` does, and ends a request whose bytes come out even without a word.
       bytesLeft -= sizeOf(reply.message)
-      return missing > 0 && bytesLeft > 0 ? 'more' : 'last'
+      return missing > unfilled && bytesLeft > 0 ? 'more' : 'last'
     }
     const status = endOf(reply)
-    if (status) end = status
-    return status ? 'last' : 'more'
+    if (!status) return 'more'
+    end = status
+    // A consumer with replicas sends a delivery once they have it, and a status at once, which then comes first.
+    unfilled = Number(lastOf(reply.block, 'Nats-Pending-Messages') ?? missing)
+    return missing > unfilled ? 'more' : 'last'
   })
   return end
 }
