@@ -35,7 +35,6 @@ const VERSION_LENGTH = 'NATS/1.0'.length
  * of the same page: for pages, that live as long as a response.
  */
 export function createDirectReader(): ReadDirectMessage {
-  const textOf = createFrameReader()
   return (received, block) => {
     const { buffer, byteOffset, byteLength } = block.bytes
     const found = findAppended(textOf(buffer), byteOffset + VERSION_LENGTH, byteOffset + byteLength)
@@ -65,6 +64,9 @@ function readOwnHeaders(block: Uint8Array, length: number): MessageHeaders {
   if (length === VERSION_LENGTH) return NO_HEADERS
   return toRecord(parseHeaderBlock(block.subarray(0, length)).values)
 }
+
+/** One for all batches: a frame holds messages of many where many are read at once, and comes as a whole. */
+const textOf = createFrameReader()
 
 /** Frames as text, a character for each byte; each is made text once, since it holds many messages. */
 function createFrameReader(): (frame: ArrayBufferLike) => string {
