@@ -2,7 +2,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import type { Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'
-import type { ConsumerInfo, JetStream } from '../jetstream.ts'
+import type { ConsumerInfo, JetStream, StreamInfo } from '../jetstream.ts'
 import { createRouter, noQuery } from '../router.ts'
 import {
   consumerConfigSchema,
@@ -146,11 +146,11 @@ export const consumers = createRouter()
     const { offset = 0 } = c.req.valid('query')
     const { session } = c.var
     const { items, total } = await session.jetstream.listConsumers(stream, offset)
-    const { created } = await session.jetstream.streamInfo(stream)
+    const info = await session.jetstream.streamInfo(stream)
     const next = offset + items.length
     return c.json(
       {
-        consumers: items.map((info) => encodeAt(session, info, created)),
+        consumers: await Promise.all(items.map((one) => encodeAt(session, one, info))),
         total,
         next_offset: next < total ? next : null,
       },
@@ -224,14 +224,22 @@ async function describe(session: Session, stream: string, consumer: string) {
 }
 
 async function encode(session: Session, info: ConsumerInfo) {
-  const { created } = await session.jetstream.streamInfo(info.stream_name)
-  return encodeAt(session, info, created)
+  return encodeAt(session, info, await session.jetstream.streamInfo(info.stream_name))
 }
 
-/** `created`: of the stream. */
-function encodeAt({ cursors }: Session, info: ConsumerInfo, created: string) {
+async function encodeAt({ cursors, jetstream }: Session, info: ConsumerInfo, stream: StreamInfo) {
   const scope = cursors.scope(info.stream_name, filtersOf(info))
-  return encodeConsumer(info, scope.seal({ seq: info.ack_floor.stream_seq, created }))
+  const seq = info.ack_floor.stream_seq
+  const time = await timeAt(jetstream, stream, seq)
+  const position = { seq, created: stream.created, ...(time === undefined ? {} : { time }) }
+  return encodeConsumer(info, scope.seal(position))
+}
+
+/** When the message at a sequence was stored: a cursor without it does not show that the stream has lost its tail since. */
+async function timeAt(jetstream: JetStream, { config, state }: StreamInfo, seq: number) {
+  if (seq === 0 || seq < state.first_seq) return undefined
+  if (seq === state.last_seq) return state.last_ts
+  return (await jetstream.getMessage(config.name, { seq }))?.time
 }
 
 function filtersOf({ config }: ConsumerInfo): string[] {

@@ -100,5 +100,7 @@ export async function resetConsumer(
   seq: number | undefined,
 ): Promise<void> {
   await requireLevel(connection, RESET_LEVEL, '2.14')
+  // nats-server 2.15 does not answer where there is no such consumer.
+  await consumerInfo(connection, stream, consumer)
   await callApi(connection, pathOf('RESET', stream, consumer), seq === undefined ? {} : { seq })
 }
