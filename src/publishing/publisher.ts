@@ -8,8 +8,8 @@ import { findByKey, keyOf, requireSame } from './keys.ts'
 /** Pauses between tries, ms, after a first one at once: an election takes seconds, another connection less. */
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
-/** Tries of a condition that was refused for what was still being applied, and the pause between them, ms. */
-const CONDITION_TRIES = 50
+/** How long a condition is tried that was refused for what was still being applied, and the pause between tries, ms. */
+const CONDITION_MS = 3_000
 const CONDITION_PAUSE_MS = 10
 
 export interface Publisher {
@@ -34,7 +34,9 @@ export function createPublisher(jetstream: JetStream, { deadlineMs, now }: Publi
   const attempt = async (message: OutgoingMessage): Promise<PubAck> => {
     const ack = await jetstream
       .publish(message)
-      .catch((failure: unknown) => afterFailure(jetstream, message, failure))
+      .catch((failure: unknown) =>
+        afterFailure(jetstream, message, { failure, giveUpAt: now() + CONDITION_MS, now }),
+      )
     if (ack.duplicate) await requireSame(jetstream, message, ack)
     return ack
   }
@@ -80,19 +82,25 @@ const mayInsist = (message: OutgoingMessage, failure: unknown): boolean =>
   isPassing(failure) &&
   !(failure instanceof BridgeError && failure.code === 'stream_full')
 
+interface Failed {
+  readonly failure: unknown
+  readonly giveUpAt: number
+  readonly now: () => number
+}
+
 /** A refused condition is looked at again: the message may be stored already, and the client wants to know how things are. */
 async function afterFailure(
   jetstream: JetStream,
   message: OutgoingMessage,
-  failure: unknown,
+  { failure, giveUpAt, now }: Failed,
 ): Promise<PubAck> {
   let refusal = failure
-  for (let tries = 1; isRefusedCondition(refusal); tries += 1) {
+  while (isRefusedCondition(refusal)) {
     const stored = await findByKey(jetstream, message)
     if (stored) return stored
     const explained = await explainCondition(jetstream, message, refusal)
     if (explained) throw explained
-    if (tries === CONDITION_TRIES)
+    if (now() > giveUpAt)
       throw new BridgeError('jetstream_unavailable', 'Other publishes to the subject are being applied.', {
         cause: refusal,
       })
