@@ -1,6 +1,6 @@
 /** Owns the types of what a request carries on its way through the app. */
 import type { JetStream, NatsCredential } from './jetstream.ts'
-import type { Slots } from './limits.ts'
+import type { Limits } from './limits.ts'
 import type { Log, LoggedFailure } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Presence } from './presence.ts'
@@ -34,19 +34,13 @@ export interface Session {
 export type HostName = 'node' | 'workers'
 
 /** The real parts, handed to the app by its entry. */
-export interface Dependencies {
+export interface Dependencies extends Limits {
   readonly host: HostName
   readonly settings: Settings
   readonly tickets: Tickets
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
   readonly presence: Presence
-  /** Slots of readers of server-sent events. */
-  readonly readers: Slots
-  /** Slots of requests that wait for messages. */
-  readonly waits: Slots
-  /** Slots of requests that publish many messages. */
-  readonly publishers: Slots
   readonly metrics: Metrics
   readonly log: Log
   now(): number

@@ -1,4 +1,4 @@
-/** Owns how many clients a host holds at once: slots, each taken before and given back once. */
+/** Owns how much a host holds at once: slots for clients and bytes of bodies, taken before and given back once. */
 import { BridgeError, type ErrorCode } from './errors.ts'
 import type { Gauge, Limit, Metrics } from './metrics.ts'
 import type { Settings } from './settings.ts'
@@ -14,6 +14,16 @@ export interface Slots {
   hold<Done>(tenant: string, work: () => Promise<Done>): Promise<Done>
 }
 
+/** The bytes that one request holds. Whoever takes some gives them back when it ends, whatever has become of it. */
+export interface Hold {
+  /** Throws `host_full` where what others hold leaves no room for so many: one alone may always have them. */
+  requireRoom(bytes: number): void
+  /** Counts bytes that are in memory. Throws as `requireRoom`. */
+  take(bytes: number): void
+  /** Gives back all that was taken. */
+  release(): void
+}
+
 interface SlotKind {
   readonly hostLimit: Extract<Limit, keyof Settings>
   readonly tenantLimit: Extract<Limit, keyof Settings>
@@ -21,12 +31,21 @@ interface SlotKind {
   readonly held: Gauge
 }
 
-/** The slots of readers of server-sent events, of requests that wait for messages, and of those that publish many. */
-export function createLimits(
-  settings: Settings,
-  metrics: Metrics,
-): Readonly<Record<'readers' | 'waits' | 'publishers', Slots>> {
+/** Everything that a host bounds over all its clients. */
+export interface Limits {
+  /** Of readers of server-sent events. */
+  readonly readers: Slots
+  /** Of requests that wait for messages. */
+  readonly waits: Slots
+  /** Of requests that publish many messages. */
+  readonly publishers: Slots
+  /** What a request holds that reads the body of a publish whole. */
+  holdBytes(): Hold
+}
+
+export function createLimits(settings: Settings, metrics: Metrics): Limits {
   return {
+    holdBytes: createHeldBytes(settings, metrics),
     readers: createSlots(settings, metrics, {
       hostLimit: 'MAX_READERS',
       tenantLimit: 'MAX_READERS_PER_TENANT',
@@ -45,6 +64,31 @@ export function createLimits(
       tenantCode: 'too_many_requests',
       held: metrics.publishing,
     }),
+  }
+}
+
+function createHeldBytes({ MAX_HELD_BYTES }: Settings, { refused, heldBytes }: Metrics): () => Hold {
+  let all = 0
+  return () => {
+    let own = 0
+    const change = (by: number) => {
+      own += by
+      all += by
+      heldBytes.add(by)
+    }
+    const hold: Hold = {
+      requireRoom(bytes) {
+        if (all + bytes <= MAX_HELD_BYTES || all === own) return
+        refused.MAX_HELD_BYTES.add(1)
+        throw new BridgeError('host_full', 'This host holds as many bytes of bodies as it may.')
+      },
+      take(bytes) {
+        hold.requireRoom(bytes)
+        change(bytes)
+      },
+      release: () => change(-own),
+    }
+    return hold
   }
 }
 

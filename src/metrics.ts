@@ -38,6 +38,7 @@ const LIMITS = [
   'MAX_WAITING_PER_TENANT',
   'MAX_PUBLISHERS',
   'MAX_PUBLISHERS_PER_TENANT',
+  'MAX_HELD_BYTES',
   'MAX_CONNECTIONS',
 ] as const
 export type Limit = (typeof LIMITS)[number]
@@ -59,6 +60,7 @@ export function createMetrics(about: Labels) {
     openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
     waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
     publishing: gauge('sluice_publishing_requests', 'Requests under way that publish many messages.'),
+    heldBytes: gauge('sluice_held_body_bytes', 'Bodies of publishes in memory, bytes.'),
     publishes: counter('sluice_publishes_total', 'Messages that JetStream confirmed.'),
     deliveries,
     redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),

@@ -2,10 +2,14 @@
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { BridgeError } from './errors.ts'
+import type { Hold } from './limits.ts'
 
 /** A body that is refused is still taken off the connection, up to so much and for so long: else the answer is lost. */
 const MAX_DRAINED_BYTES = 16_777_216
 const MAX_DRAIN_MS = 2_000
+
+/** So much is read in one go, which is the fast way, and counted once it is there: about what a connection costs anyway. */
+const AT_ONCE_BYTES = 65_536
 
 const GZIP = /^(x-)?gzip$/i
 const PLAIN = /^identity$/i
@@ -15,9 +19,25 @@ const PLAIN = /^identity$/i
  * for another compression than gzip; a body that is not what it says fails with `invalid_request` as it is read.
  */
 export function bodyOf(request: Request): AsyncIterable<Uint8Array> {
-  const body = request.body ?? new Blob([]).stream()
+  const body = toItsEnd(request.body ?? new Blob([]).stream())
   return isCompressed(request) ? inflate(body) : body
 }
+
+/** A body that breaks off, or is not framed as HTTP wants it, is the sender's fault, and tells nothing of the bridge. */
+async function* toItsEnd(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* body
+  } catch (cause) {
+    throw cause instanceof BridgeError ? cause : brokenOff(cause)
+  }
+}
+
+/** The problem of a body that breaks off. */
+export const brokenOff = (cause: unknown) =>
+  new BridgeError('invalid_request', 'body: did not come whole', {
+    errors: [{ field: 'body', message: 'did not come whole' }],
+    cause,
+  })
 
 /** Throws `unsupported_media_type`. */
 export function isCompressed({ headers }: Request): boolean {
@@ -45,6 +65,7 @@ async function* inflate(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
     if (compressedBytes === 0 || gunzip.bytesWritten < compressedBytes)
       throw new Error('There is more, or nothing.')
   } catch (cause) {
+    if (cause instanceof BridgeError) throw cause
     throw new BridgeError('invalid_request', 'body: is not whole gzip', {
       errors: [{ field: 'body', message: 'is not whole gzip' }],
       cause,
@@ -54,43 +75,107 @@ async function* inflate(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
 
 const declaredLength = (request: Request) => Number(request.headers.get('Content-Length') ?? Number.NaN)
 
+/** How much of a body may be kept, and who counts it. */
+interface Bounds {
+  readonly maxBytes: number
+  readonly hold: Hold
+}
+
 /**
  * Reads a body whole, inflated where it is compressed. Throws `payload_too_large` over `maxBytes`, before more is kept
- * than that, and as `bodyOf`.
+ * than that, `host_full` where the host holds too many of other bodies, and as `bodyOf`.
  */
-export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
+export async function readBody(request: Request, { maxBytes, hold }: Bounds): Promise<Uint8Array> {
   const declared = declaredLength(request)
   const isInflated = isCompressed(request)
   if (declared > maxBytes) return refuseBody(request, maxBytes)
   // A declared length is held to by the HTTP server.
-  if (declared >= 0 && !isInflated) return new Uint8Array(await request.arrayBuffer())
+  if (declared <= AT_ONCE_BYTES && !isInflated) {
+    const body = await request.arrayBuffer().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
+    hold.take(body.byteLength)
+    return new Uint8Array(body)
+  }
   if (!request.body) return new Uint8Array()
+  try {
+    if (declared > 0) hold.requireRoom(declared)
+  } catch (failure) {
+    await takeOff(request)
+    throw failure
+  }
+  return Buffer.concat(await collect(bodyOf(request)[Symbol.asyncIterator](), { maxBytes, hold }))
+}
 
+/** Counts each chunk as it comes. What finds no room is still taken off the connection, and not kept. */
+async function collect(body: AsyncIterator<Uint8Array>, { maxBytes, hold }: Bounds): Promise<Uint8Array[]> {
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of bodyOf(request)) {
-    size += chunk.length
-    if (size > maxBytes) throw tooLarge(maxBytes)
-    chunks.push(chunk)
+  for (let next = await body.next(); !next.done; next = await body.next()) {
+    size += next.value.length
+    if (size > maxBytes) {
+      await body.return?.()
+      throw tooLarge(maxBytes)
+    }
+    try {
+      hold.take(next.value.length)
+    } catch (failure) {
+      chunks.length = 0
+      hold.release()
+      await atMost(MAX_DRAIN_MS, drain({ [Symbol.asyncIterator]: () => body }))
+      throw failure
+    }
+    chunks.push(next.value)
   }
-  return Buffer.concat(chunks)
+  return chunks
 }
 
 /** Takes the body off the connection, then throws `payload_too_large`. */
 export async function refuseBody(request: Request, maxBytes: number): Promise<never> {
-  if (declaredLength(request) <= MAX_DRAINED_BYTES && request.body && !request.body.locked) {
-    const drained = drain(request.body)
-    await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, MAX_DRAIN_MS))])
-  }
+  await takeOff(request)
   throw tooLarge(maxBytes)
+}
+
+/** Takes a body off the connection that nobody will read: an answer before its end may be lost on a client that still sends. */
+export async function takeOff(request: Request): Promise<void> {
+  if (declaredLength(request) > MAX_DRAINED_BYTES || !request.body || request.body.locked) return
+  await atMost(MAX_DRAIN_MS, drainStream(request.body))
+}
+
+/** Where the runtime lets it be done, into one buffer again and again: chunks that nobody wants are garbage to collect. */
+async function drainStream(body: ReadableStream<Uint8Array>): Promise<void> {
+  let reader: ReadableStreamBYOBReader
+  try {
+    reader = body.getReader({ mode: 'byob' })
+  } catch {
+    return await drain(body)
+  }
+  try {
+    let buffer = new ArrayBuffer(AT_ONCE_BYTES)
+    for (;;) {
+      const { done, value } = await reader.read(new Uint8Array(buffer))
+      if (done) return
+      buffer = value.buffer
+    }
+  } catch {
+    // The client has left: there is nobody to answer.
+  }
+}
+
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  await Promise.race([work, new Promise((resolve) => (timer = setTimeout(resolve, ms)))])
+  clearTimeout(timer)
 }
 
 const tooLarge = (maxBytes: number) =>
   new BridgeError('payload_too_large', `The body may have ${maxBytes} bytes.`)
 
-async function drain(body: ReadableStream<Uint8Array>) {
+async function drain(body: AsyncIterable<Uint8Array>) {
   try {
-    for await (const _ of body);
+    let drained = 0
+    for await (const { length } of body) {
+      drained += length
+      if (drained > MAX_DRAINED_BYTES) return
+    }
   } catch {
     // The client has left: there is nobody to answer.
   }

@@ -102,8 +102,12 @@ const settingsSchema = z.object({
   MAX_PULL_BATCH: integer(1, 1_000, 1_000),
   /** The body of a publish, bytes; the `max_payload` of the NATS server holds besides. */
   MAX_BODY_BYTES: integer(KIB, 64 * MIB, 64 * MIB),
+  /** Bodies of publishes that a host has in memory, all of them together, bytes; one alone may always be as large as it may. */
+  MAX_HELD_BYTES: integer(MIB, 65_536 * MIB, 256 * MIB),
   /** How long a publish with a key is tried again after JetStream went away under it, ms; 0: not at all. */
   PUBLISH_DEADLINE_MS: integer(0, MINUTE, 15 * SECOND),
+  /** How long a Node process that is told to end may take, ms: what is not done by then is cut off. */
+  SHUTDOWN_MS: integer(100, MINUTE, 5 * SECOND),
   /** Lets `GET /metrics` be read with it as a Bearer, where the figures are those of all callers. */
   METRICS_TOKEN: z
     .string()

@@ -29,7 +29,16 @@ const hasJson = (value: unknown): value is object =>
 /** The message that a parsed value is. Throws as `readLine`. */
 export function readOutgoing(value: unknown, toId: MessageIdOf): OutgoingMessage {
   const plain = typeof value === 'object' && value !== null ? readPlain(value, toId) : undefined
-  return plain ?? toOutgoing(parseInput(outgoingSchema, value), toId)
+  if (plain) return plain
+  refuseLostHeader(value)
+  return toOutgoing(parseInput(outgoingSchema, value), toId)
+}
+
+/** A record of headers cannot hold this name, and would be stored without it. */
+function refuseLostHeader(value: unknown): void {
+  const headers = (value as { readonly headers?: unknown } | null)?.headers
+  if (typeof headers === 'object' && headers !== null && Object.hasOwn(headers, '__proto__'))
+    throw refuse('headers.__proto__', 'is not a header that a publisher may set')
 }
 
 function parseLine(text: string): unknown {

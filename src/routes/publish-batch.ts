@@ -8,20 +8,21 @@ import { BatchRefused, publishAtomically } from '../publishing/atomic.ts'
 import { keyOf } from '../publishing/keys.ts'
 import { readOutgoing, withExactJson } from '../publishing/outgoing.ts'
 import { type Outcome, Pipeline } from '../publishing/pipeline.ts'
-import { readBody } from '../read-body.ts'
 import { parseInput } from '../router.ts'
 import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
 import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
-import { createResultWriter, publisherOf } from './publishing.ts'
+import { askServer, createResultWriter, publisherOf, withBody } from './publishing.ts'
 
 export const BATCH_TYPE = 'application/json'
 
 export async function answerBatch(c: Context<AppEnv>): Promise<Response> {
   const { publishers, settings } = c.get('dependencies')
   return await publishers.hold(c.get('caller').tenant, async () => {
-    const server = await c.get('session').jetstream.server()
-    const { messages, atomic } = readBatch(await readBody(c.req.raw, settings.MAX_BATCH_BYTES))
-    return atomic ? await answerAtomic(c, messages, server) : await answerEach(c, messages, server)
+    const server = await askServer(c)
+    return await withBody(c, settings.MAX_BATCH_BYTES, async (body) => {
+      const { messages, atomic } = readBatch(body)
+      return atomic ? await answerAtomic(c, messages, server) : await answerEach(c, messages, server)
+    })
   })
 }
 

@@ -4,7 +4,6 @@ import type { AppEnv } from '../context.ts'
 import { refuse } from '../errors.ts'
 import type { OutgoingMessage, ServerInfo } from '../jetstream.ts'
 import { Pipeline } from '../publishing/pipeline.ts'
-import { readBody } from '../read-body.ts'
 import { parseInput } from '../router.ts'
 import { MAX_BATCH_MESSAGES } from '../schemas/batch.ts'
 import {
@@ -24,7 +23,7 @@ import { toMessageHeaders } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
 import { answerPublish } from './publish.ts'
 import { answerOutcomes, publishEach } from './publish-batch.ts'
-import { publisherOf } from './publishing.ts'
+import { askServer, publisherOf, withBody } from './publishing.ts'
 
 /** The header that says what makes the NATS subject of events. */
 export const SUBJECT_HEADER = 'nats-subject'
@@ -44,9 +43,10 @@ const maxBytesOf = (c: Context<AppEnv>, { maxPayloadBytes }: ServerInfo) =>
 /** Structured mode: the body is the event. */
 export async function answerEvent(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
   const toSubject = compileSubject(template)
-  const body = await readBody(c.req.raw, c.get('dependencies').settings.MAX_BATCH_BYTES)
-  const event = parseInput(cloudEventSchema, parseExactly(decode(body)))
-  return await answerPublish(c, toOutgoing(event, toSubject, c.get('session').messageIdOf))
+  return await withBody(c, c.get('dependencies').settings.MAX_BATCH_BYTES, async (body) => {
+    const event = parseInput(cloudEventSchema, parseExactly(decode(body)))
+    return await answerPublish(c, toOutgoing(event, toSubject, c.get('session').messageIdOf))
+  })
 }
 
 /** Binary mode: the event stands in the headers, the body is its data. */
@@ -56,11 +56,12 @@ export async function answerBinaryEvent(c: Context<AppEnv>, template: string | u
   const key = readBinaryEvent(headers)
   if (key === undefined) throw refuse('ce-specversion', 'must be there')
   const subject = compileSubject(template)(readEventHeaders(headers).attributes as CloudEvent)
-  const server = await c.get('session').jetstream.server()
+  const server = await askServer(c)
   requireHeed(headers, server)
-  const payload = await readBody(c.req.raw, maxBytesOf(c, server))
-  const message = addressed(subject, payload, { ...headers, [MSG_ID]: [c.get('session').messageIdOf(key)] })
-  return await answerPublish(c, message)
+  const named = { ...headers, [MSG_ID]: [c.get('session').messageIdOf(key)] }
+  return await withBody(c, maxBytesOf(c, server), (payload) =>
+    answerPublish(c, addressed(subject, payload, named)),
+  )
 }
 
 const eventsSchema = z.array(z.unknown()).max(MAX_BATCH_MESSAGES)
@@ -71,11 +72,12 @@ export async function answerEvents(c: Context<AppEnv>, template: string | undefi
   const toSubject = compileSubject(template)
   const toId = c.get('session').messageIdOf
   return await publishers.hold(c.get('caller').tenant, async () => {
-    await c.get('session').jetstream.server()
-    const body = await readBody(c.req.raw, settings.MAX_BATCH_BYTES)
-    const events = parseInput(eventsSchema, parseExactly(decode(body)))
+    await askServer(c)
     const read = (value: unknown) => toOutgoing(parseInput(cloudEventSchema, value), toSubject, toId)
-    return await answerOutcomes(c, await publishEach(new Pipeline(publisherOf(c)), events, read))
+    return await withBody(c, settings.MAX_BATCH_BYTES, async (body) => {
+      const events = parseInput(eventsSchema, parseExactly(decode(body)))
+      return await answerOutcomes(c, await publishEach(new Pipeline(publisherOf(c)), events, read))
+    })
   })
 }
 

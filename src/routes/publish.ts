@@ -6,7 +6,6 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { keyOf } from '../publishing/keys.ts'
-import { readBody } from '../read-body.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
@@ -20,9 +19,10 @@ import {
   publishedSchema,
   publishHeaders,
   toMessageHeaders,
+  toText,
 } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
-import { publisherOf } from './publishing.ts'
+import { askServer, publisherOf, withBody } from './publishing.ts'
 
 /** The answer of a publish of one message, in the contract. */
 export const publishedAnswer = (description: string, example: 'published' | 'duplicate') => ({
@@ -65,6 +65,7 @@ const publishMessageRoute = createRoute({
       'publish_unconfirmed',
       'publish_unconfirmed_keyed',
       'stream_full',
+      'host_full',
     ),
   },
 })
@@ -76,11 +77,12 @@ publish.openAPIRegistry.registerPath(publishMessageRoute)
 
 publish.post(publishMessageRoute.getRoutingPath(), async (c) => {
   const { subject, headers } = readInput(c)
-  const server = await c.get('session').jetstream.server()
+  const server = await askServer(c)
   requireHeed(headers, server)
   const { MAX_BODY_BYTES } = c.get('dependencies').settings
-  const payload = await readBody(c.req.raw, Math.min(server.maxPayloadBytes, MAX_BODY_BYTES))
-  return await answerPublish(c, { subject, payload, headers })
+  return await withBody(c, Math.min(server.maxPayloadBytes, MAX_BODY_BYTES), (payload) =>
+    answerPublish(c, { subject, payload, headers }),
+  )
 })
 
 /** Publishes one message, and answers once it is confirmed. */
@@ -113,7 +115,8 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   if (fault !== undefined) throw refuse('subject', fault)
   const sent = [...c.req.raw.headers]
   const own = sent.filter(([name]) => CHECKED_HEADERS.has(name))
-  const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(own)) : {}
+  const text = own.map(([name, value]) => [name, toText(value)])
+  const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(text)) : {}
   if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   const passed = toMessageHeaders(sent)
   const headers = { ...passed, ...toConditions(said, passed, c.get('session').messageIdOf) }

@@ -271,6 +271,7 @@ const others = {
       max_body_bytes: 1_048_576,
       max_batch_bytes: 8_388_608,
       max_batch_messages: 10_000,
+      max_held_bytes: 268_435_456,
       publish_deadline_ms: 15_000,
       max_publishers: 256,
       max_page_bytes: 8_388_608,

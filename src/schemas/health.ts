@@ -46,6 +46,9 @@ export const capabilitiesSchema = z
         max_batch_messages: integer(0).openapi({
           description: 'Messages of one batch; an atomic one has a limit of its own at the NATS server.',
         }),
+        max_held_bytes: integer(0).openapi({
+          description: 'Bodies of publishes that one host has in memory, all of them together.',
+        }),
         publish_deadline_ms: integer(0).openapi({
           description: 'How long a publish with a key is tried again after JetStream went away under it.',
         }),

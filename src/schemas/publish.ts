@@ -85,7 +85,8 @@ export function toMessageHeaders(sent: readonly (readonly [string, string])[]): 
 function toMessageHeaderName(name: string): string | undefined {
   if (name.startsWith(OWN_PREFIX)) {
     const own = name.slice(OWN_PREFIX.length)
-    if (own === '' || own.startsWith(NATS_PREFIX))
+    // A record cannot hold the name of its own prototype: the message would be stored without it.
+    if (own === '' || own === '__proto__' || own.startsWith(NATS_PREFIX))
       throw refuse(name, 'is not a header that a publisher may set')
     return own.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())
   }
@@ -101,7 +102,7 @@ function toMessageHeaderName(name: string): string | undefined {
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /** HTTP gives header bytes as Latin-1: where they are UTF-8, as nearly all senders mean them, they are read as that. */
-function toText(value: string): string {
+export function toText(value: string): string {
   if (!/[\x80-\xff]/.test(value) || /[^\0-\xff]/.test(value)) return value
   try {
     return utf8.decode(Buffer.from(value, 'latin1'))

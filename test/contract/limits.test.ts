@@ -1,11 +1,13 @@
 /** Owns the contract of what a host holds at once: refused over it, and given back whatever happens. */
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { sendBare } from '../faults/rows/bare-http.ts'
 import { parseExposition } from '../support/prometheus.ts'
 import { openEvents } from './events.ts'
 import { at, inParallel, problem, range, seqs, until } from './expectations.ts'
 import { linesTo, toLine } from './lines.ts'
 import { openRaw } from './raw.ts'
-import { onEveryTarget, type Target } from './target.ts'
+import { onEveryTarget, type Target, type TestStream } from './target.ts'
 
 const figure = async ({ bridge }: Target, name: string, labels: Record<string, string> = {}) => {
   const { bytes } = await bridge.send('GET /metrics')
@@ -179,6 +181,106 @@ describe('of a host', () => {
       })
     },
     { MAX_READERS: '1', MAX_WAITING: '1' },
+  )
+})
+
+describe('of bodies in memory', () => {
+  const MOST_BYTES = 1_048_576
+  const HELD = 'sluice_held_body_bytes'
+
+  onEveryTarget(
+    (target) => {
+      /** A publish of which so much is there, and the rest does not come. */
+      const openHalf = async (stream: TestStream, bytes: number) => {
+        const half = await openRaw(target.bridge.url, {
+          method: 'POST',
+          target: `/v1/subjects/${stream.subject('half')}/messages`,
+          headers: { 'Content-Length': String(bytes + 1) },
+          body: Buffer.alloc(bytes),
+        })
+        await until('it to be held', async () => (await figure(target, HELD)) === bytes)
+        return half
+      }
+      const publishes = (stream: TestStream, bytes: number) =>
+        [
+          [`POST /v1/subjects/${stream.subject('a')}/messages`, { body: Buffer.alloc(bytes) }],
+          [
+            `POST /v1/subjects/${stream.subject('a')}/messages`,
+            { body: gzipSync(Buffer.alloc(bytes)), headers: { 'Content-Encoding': 'gzip' } },
+          ],
+          [
+            'POST /v1/messages',
+            { json: { messages: [{ subject: stream.subject('a'), data: 'x'.repeat(bytes) }] } },
+          ],
+          [
+            'POST /v1/messages',
+            {
+              body: JSON.stringify({
+                specversion: '1.0',
+                id: `${bytes}`,
+                source: '/limits',
+                type: 'test',
+                subject: stream.subject('a'),
+                data: 'x'.repeat(bytes),
+              }),
+              headers: { 'Content-Type': 'application/cloudevents+json' },
+            },
+          ],
+        ] as const
+
+      test('503 host_full over MAX_HELD_BYTES, what fits is stored, and all is given back', async () => {
+        const stream = await target.makeStream()
+        const half = await openHalf(stream, 800_000)
+
+        for (const [request, call] of publishes(stream, 300_000)) {
+          const refused = await target.bridge.send(request, call)
+          expect(refused).toMatchObject(problem(503, 'host_full', { retryable: true, side_effects: 'none' }))
+          expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
+        }
+        expect(await figure(target, 'sluice_refused_total', { limit: 'MAX_HELD_BYTES' })).toBe(4)
+        for (const [request, call] of publishes(stream, 100_000))
+          expect((await target.bridge.send(request, call)).status).toBeOneOf([200, 201])
+        expect(await figure(target, HELD)).toBe(800_000)
+
+        half.reset()
+        await until('all to be given back', async () => (await figure(target, HELD)) === 0)
+        for (const [request, call] of publishes(stream, 300_001))
+          expect((await target.bridge.send(request, call)).status).toBeOneOf([200, 201])
+        expect(await figure(target, HELD)).toBe(0)
+        expect(target.limits.max_held_bytes).toBe(MOST_BYTES)
+      })
+
+      test('a body that is alone stored, also where it is more than MAX_HELD_BYTES', async () => {
+        const stream = await target.makeStream()
+        const messages = range(1, 3).map(() => ({ subject: stream.subject('a'), data: 'x'.repeat(500_000) }))
+
+        const { results } = await target.bridge.ok<{ results: object[] }>('POST /v1/messages', {
+          json: { messages },
+        })
+
+        expect(results).toEqual(range(1, 3).map((seq) => expect.objectContaining({ seq })))
+      })
+
+      test('400 invalid_request for a body that breaks off, and nothing stored', async () => {
+        const stream = await target.makeStream()
+        const { host } = new URL(target.bridge.url)
+        const path = `/v1/subjects/${stream.subject('broken')}/messages`
+        const outcome = await sendBare(target.bridge.url, {
+          pieces: [
+            Buffer.from(
+              `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx`,
+            ),
+          ],
+          ends: true,
+          withinMs: 10_000,
+        })
+
+        // The HTTP server may have refused it before.
+        expect(outcome.answer?.status ?? 400).toBe(400)
+        expect(await target.bridge.page(stream.name)).toMatchObject({ messages: [] })
+      })
+    },
+    { MAX_HELD_BYTES: String(MOST_BYTES) },
   )
 })
 

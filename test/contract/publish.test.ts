@@ -115,6 +115,31 @@ onEveryTarget((target) => {
         ])
       })
 
+      test('one key in UTF-8, said in a header and in JSON', async () => {
+        const orders = await target.makeStream({ duplicate_window_ms: 60_000 })
+        // What `fetch` takes for a header is Latin-1, a character for each byte.
+        const inUtf8 = Buffer.from('clé-€', 'utf8').toString('latin1')
+        await send(orders.subject('a'), { 'Idempotency-Key': inUtf8 })
+
+        const message = { subject: orders.subject('a'), data: 'payload', id: 'clé-€' }
+        const { results } = await target.bridge.ok<{ results: object[] }>('POST /v1/messages', {
+          json: { messages: [message] },
+        })
+        expect(results).toEqual([expect.objectContaining({ seq: 1, duplicate: true })])
+      })
+
+      test('400 for a header that would be lost, in JSON and as NatsH-', async () => {
+        const subject = stream.subject('a')
+        const body = `{"messages":[{"subject":"${subject}","headers":{"__proto__":"x"}}]}`
+        const answer = await target.bridge.ok<{ results: { error: object }[] }>('POST /v1/messages', {
+          body,
+          headers: { 'Content-Type': 'application/json' },
+        })
+
+        expect(answer.results[0]?.error).toMatchObject(refusal('headers.__proto__').body)
+        expect(await send(subject, { 'NatsH-__proto__': 'x' })).toMatchObject(refusal('natsh-__proto__'))
+      })
+
       test('422 idempotency_conflict when the key was used for another payload', async () => {
         const orders = await target.makeStream()
         await send(orders.subject('a'), { 'Idempotency-Key': 'k' }, 'first')

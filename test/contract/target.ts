@@ -61,6 +61,7 @@ export interface Capabilities {
       | 'max_readers'
       | 'max_waiting'
       | 'publish_deadline_ms'
+      | 'max_held_bytes'
       | 'max_publishers'
       | 'reader_buffer_bytes',
       number
