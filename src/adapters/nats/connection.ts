@@ -2,12 +2,18 @@
 import type { Msg, NatsConnection } from 'nats.ws'
 import type { NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
+import { delay } from '../../turns.ts'
 import { dial } from './dial.ts'
 import { fromClient, hasCode, unavailable } from './errors.ts'
 import { inboxOf, type NatsRequest } from './inbox.ts'
+import { onLameDuck, succeed, unused } from './lame-duck.ts'
 
 const PROBE_MS = 1_000
 const CLOSE_MS = 1_000
+const DRAIN_MS = 500
+/** A server that stops has many clients: they do not all go to the next one at the same moment. */
+const SUCCESSION_SPREAD_MS = 300
+const SUCCESSION_RETRY_MS = 500
 
 /** A connection that is there when it is needed. */
 export interface Connection {
@@ -74,33 +80,85 @@ function hangUpWhenIdle(client: NatsConnection, idleMs: number): void {
   )
 }
 
-/** Prepares a connection; nothing is dialled before the first call. */
-export function prepareConnection(settings: Settings, credential: NatsCredential): Connection {
-  let dialing: Promise<NatsConnection> | undefined
-  let current: NatsConnection | undefined
-  let closed = false
+async function end(client: NatsConnection): Promise<void> {
+  if (client.isClosed()) return
+  if (!(await within(DRAIN_MS, client.drain()))) await within(CLOSE_MS, client.close())
+}
 
-  const client = async (): Promise<NatsConnection> => {
-    if (closed) throw unavailable()
-    if (current && !current.isClosed()) return current
-    dialing ??= dial(settings, credential).finally(() => {
-      dialing = undefined
+/** Dials where there is no connection, and for one whose server is about to stop. */
+class Dialler {
+  readonly #settings: Settings
+  readonly #credential: NatsCredential
+  #dialing: Promise<NatsConnection> | undefined
+  #current: NatsConnection | undefined
+  /** What has been succeeded, and is still in use. */
+  readonly #leaving = new Set<NatsConnection>()
+  #closed = false
+
+  constructor(settings: Settings, credential: NatsCredential) {
+    this.#settings = settings
+    this.#credential = credential
+  }
+
+  get isConnected(): boolean {
+    return this.#current !== undefined && !this.#current.isClosed()
+  }
+
+  async client(): Promise<NatsConnection> {
+    if (this.#closed) throw unavailable()
+    if (this.#current && !this.#current.isClosed()) return this.#current
+    return await this.#dial()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const link = this.#current ?? (await this.#dialing?.catch(() => undefined))
+    await Promise.all([...(link ? [link] : []), ...this.#leaving].map(end))
+  }
+
+  async #dial(): Promise<NatsConnection> {
+    this.#dialing ??= dial(this.#settings, this.#credential).finally(() => {
+      this.#dialing = undefined
     })
-    const dialled = await dialing
-    if (closed) {
+    const dialled = await this.#dialing
+    if (this.#closed) {
       await within(CLOSE_MS, dialled.close())
       throw unavailable()
     }
-    if (current !== dialled) hangUpWhenIdle(dialled, settings.IDLE_CONNECTION_MS)
-    current = dialled
+    if (this.#current !== dialled) {
+      this.#current = dialled
+      hangUpWhenIdle(dialled, this.#settings.IDLE_CONNECTION_MS)
+      onLameDuck(dialled, () => void this.#succeed(dialled))
+    }
     return dialled
   }
 
+  /** Calls go over the old connection until there is a new one; what is under way on the old one comes to its end there. */
+  async #succeed(old: NatsConnection): Promise<void> {
+    await delay(Math.random() * SUCCESSION_SPREAD_MS)
+    while (!this.#closed && this.#current === old && !old.isClosed()) {
+      try {
+        const successor = await this.#dial()
+        this.#leaving.add(old)
+        succeed(old, successor)
+        await unused(old, this.#settings.REQUEST_TIMEOUT_MS)
+        await end(old)
+        this.#leaving.delete(old)
+      } catch {
+        await delay(SUCCESSION_RETRY_MS)
+      }
+    }
+  }
+}
+
+/** Prepares a connection; nothing is dialled before the first call. */
+export function prepareConnection(settings: Settings, credential: NatsCredential): Connection {
+  const dialler = new Dialler(settings, credential)
   return {
     timeoutMs: settings.REQUEST_TIMEOUT_MS,
-    client,
+    client: () => dialler.client(),
     async request(request, given) {
-      const link = given ?? (await client())
+      const link = given ?? (await dialler.client())
       try {
         return await inboxOf(link, settings.REQUEST_TIMEOUT_MS).request(request)
       } catch (err) {
@@ -109,12 +167,7 @@ export function prepareConnection(settings: Settings, credential: NatsCredential
         throw failure
       }
     },
-    isConnected: () => current !== undefined && !current.isClosed(),
-    async close() {
-      closed = true
-      const link = current ?? (await dialing?.catch(() => undefined))
-      if (!link || link.isClosed()) return
-      if (!(await within(CLOSE_MS, link.drain()))) await within(CLOSE_MS, link.close())
-    },
+    isConnected: () => dialler.isConnected,
+    close: () => dialler.close(),
   }
 }

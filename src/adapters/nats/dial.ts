@@ -100,10 +100,11 @@ function join(frames: readonly ArrayBuffer[]): ArrayBuffer | Uint8Array<ArrayBuf
   return whole
 }
 
-const dialOptions = (url: string, settings: Settings, wsFactory: SocketFactory): DialOptions => ({
+const dialOptions = (url: string, timeoutMs: number, wsFactory: SocketFactory): DialOptions => ({
   servers: url,
   name: 'sluice',
-  timeout: settings.CONNECT_TIMEOUT_MS,
+  // From the socket's opening to the server's first PONG.
+  timeout: timeoutMs,
   pingInterval: PING_INTERVAL_MS,
   maxPingOut: PINGS_UNANSWERED,
   // A client that reconnects would send what it has buffered after the caller was told that it failed.
@@ -114,19 +115,29 @@ const dialOptions = (url: string, settings: Settings, wsFactory: SocketFactory):
   wsFactory,
 })
 
-async function dialOne(url: string, settings: Settings, credential: NatsCredential): Promise<NatsConnection> {
+/** One address. `signal`: another one has answered. */
+interface Attempt {
+  readonly url: string
+  readonly timeoutMs: number
+  readonly options: ConnectionOptions
+  readonly signal: AbortSignal
+}
+
+async function dialOne({ url, timeoutMs, options, signal }: Attempt): Promise<NatsConnection> {
   const sockets: DialSocket[] = []
   const dialed = new AbortController()
+  const closeAll = () => {
+    for (const { socket } of sockets) socket.close()
+  }
+  signal.addEventListener('abort', closeAll)
   try {
     const factory = socketFactory(sockets, dialed.signal)
-    return await connect({
-      ...dialOptions(url, settings, factory),
-      ...credentialOptions(settings, credential),
-    })
+    return await connect({ ...dialOptions(url, timeoutMs, factory), ...options })
   } catch (err) {
-    for (const { socket } of sockets) socket.close()
+    closeAll()
     throw sockets.some(({ refused }) => refused) ? refusedCredential(err) : fromDialFailure(err)
   } finally {
+    signal.removeEventListener('abort', closeAll)
     dialed.abort()
   }
 }
@@ -137,16 +148,63 @@ const shuffled = (urls: readonly string[]): string[] =>
     .sort((one, other) => one.place - other.place)
     .map(({ url }) => url)
 
-/** Tries the addresses in random order; a refused credential is refused by all of a cluster. */
+/**
+ * Tries the addresses in random order, the next one as soon as one fails or has had its share of the time: one that
+ * swallows everything does not use up what the others need. A refused credential is refused by all of a cluster.
+ * All of it takes `CONNECT_TIMEOUT_MS` at most. Names are looked up anew at each dial.
+ */
 export async function dial(settings: Settings, credential: NatsCredential): Promise<NatsConnection> {
-  let failure = unavailable()
-  for (const url of shuffled(settings.NATS_URL)) {
-    try {
-      return await dialOne(url, settings, credential)
-    } catch (err) {
-      if (!hasCode(err, 'jetstream_unavailable')) throw err
-      failure = err
-    }
+  const urls = shuffled(settings.NATS_URL)
+  const options = credentialOptions(settings, credential)
+  const { CONNECT_TIMEOUT_MS } = settings
+  const shareMs = CONNECT_TIMEOUT_MS / (urls.length + 1)
+  const endsAt = performance.now() + CONNECT_TIMEOUT_MS
+  const answered = new AbortController()
+  const { signal } = answered
+
+  const attempts = urls.map((url, index) => async () => {
+    if (signal.aborted) throw unavailable()
+    // The first has all the time there is, also where a clock is coarse.
+    const timeoutMs = index === 0 ? CONNECT_TIMEOUT_MS : Math.max(1, endsAt - performance.now())
+    const client = await dialOne({ url, timeoutMs, options, signal })
+    if (!signal.aborted) return client
+    void client.close().catch(() => undefined)
+    throw unavailable()
+  })
+  try {
+    return await firstOf(attempts, shareMs)
+  } finally {
+    answered.abort()
   }
-  throw failure
+}
+
+/** Begins the next when one fails or `shareMs` are over. Throws what is no matter of the address, and the last failure. */
+function firstOf<Done>(attempts: readonly (() => Promise<Done>)[], shareMs: number): Promise<Done> {
+  return new Promise((resolve, reject) => {
+    let begun = 0
+    let failed = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const end = (settle: () => void) => {
+      begun = attempts.length
+      clearTimeout(timer)
+      settle()
+    }
+    const begin = () => {
+      clearTimeout(timer)
+      const attempt = attempts[begun]
+      if (!attempt) return
+      begun += 1
+      timer = setTimeout(begin, shareMs)
+      attempt().then(
+        (done) => end(() => resolve(done)),
+        (failure) => {
+          failed += 1
+          if (!hasCode(failure, 'jetstream_unavailable') || failed === attempts.length)
+            end(() => reject(failure))
+          else begin()
+        },
+      )
+    }
+    begin()
+  })
 }

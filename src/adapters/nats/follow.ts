@@ -1,6 +1,5 @@
 /** Owns following a stream's live end by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
-import { createInbox, type Msg, type NatsConnection, nuid, type Subscription } from 'nats.ws'
-import { BridgeError } from '../../errors.ts'
+import { createInbox, type Msg, type NatsConnection, nuid } from 'nats.ws'
 import type { LiveListener, LiveSubscription } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
@@ -9,22 +8,26 @@ import { createConsumer, deleteConsumer } from './consumers.ts'
 import { fromClient, hasCode, refusedPublish, unavailable } from './errors.ts'
 import { subscribeTo, unsubscribe } from './exchange.ts'
 import { type HeaderBlock, headersOf, lastOf, sizeOf } from './headers.ts'
+import { Incarnation } from './incarnation.ts'
+import { onSucceeded } from './lame-duck.ts'
 import { detached, fromConsumer } from './messages.ts'
+import {
+  CONFLICT,
+  HEARTBEAT,
+  NOT_FOUND,
+  orderedConsumer,
+  type Session,
+  TIMED_OUT,
+  TOO_LARGE,
+} from './ordered-consumer.ts'
 import { onRefused, quoted } from './refusals.ts'
-import { streamInfo } from './streams.ts'
 
 const HEARTBEAT_MS = 1_500
 const SILENT_HALF_BEATS = 5
-const INACTIVE_MS = 30_000
 /** How long one request for messages stands. */
 const EXPIRES_MS = 25_000
 const MAX_BATCH = 5_000
 
-const HEARTBEAT = 100
-const NOT_FOUND = 404
-const TIMED_OUT = 408
-const CONFLICT = 409
-const TOO_LARGE = 'Message Size Exceeds MaxBytes'
 const RETRY_MS = 500
 /** A consumer often goes with its stream: one made in a stream that is going would never be heard of again. */
 const DELETED_MS = 100
@@ -38,39 +41,19 @@ export interface FollowRequest {
   readonly heartbeatMs?: number
 }
 
-/** One consumer of the several that a subscription may have one after the other. */
-interface Session {
-  readonly consumer: string
-  readonly subscription: Subscription
-  /** Each request is answered below it, under its own number. */
-  readonly inbox: string
-  nextConsumerSeq: number
-  /** The request that stands: which one, and what it may still bring. Undefined: nobody wants more just now. */
-  window: Window | undefined
-  requests: number
-  /** Until it is known that the stream is still the same one. */
-  held: Msg[] | undefined
-}
-
-/** The server sends this much and no more before it is asked again, so that what is on its way is bounded. */
-interface Window {
-  readonly id: number
-  messages: number
-  bytes: number
-}
-
 class Follower implements LiveSubscription {
   readonly #connection: Connection
-  readonly #client: NatsConnection
+  #client: NatsConnection
   readonly #request: FollowRequest
   readonly #heartbeatMs: number
   #session: Session | undefined
   #nextSeq: number
-  #created: string | undefined
+  readonly #incarnation = new Incarnation()
   #silentHalfBeats = 0
   #watch: ReturnType<typeof setInterval> | undefined
   #stopped = false
   #unhear: () => void = () => undefined
+  #stay: () => void = () => undefined
   /** What ended it before it had begun. */
   #failed: { readonly failure: unknown } | undefined
 
@@ -91,17 +74,32 @@ class Follower implements LiveSubscription {
       throw err
     }
     this.#watch = setInterval(() => this.#listen(), this.#heartbeatMs / 2)
+    this.#settleOn(this.#client)
+  }
+
+  #settleOn(client: NatsConnection): void {
+    this.#client = client
     // A credential that may not ask for messages would wait without end.
-    this.#unhear = onRefused(this.#client, (refused) => {
+    this.#unhear = onRefused(client, (refused) => {
       if (this.#session && refused === quoted(this.#nextSubject(this.#session)))
         this.#end(this.#session, refusedPublish())
     })
+    this.#stay = onSucceeded(client, (successor) => this.#move(successor))
+  }
+
+  /** Goes on over another connection; what is being begun over the old one does so when it has. */
+  #move(successor: NatsConnection): void {
+    this.#unhear()
+    this.#stay()
+    this.#settleOn(successor)
+    if (this.#session && !this.#session.held) this.#restart(this.#session)
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#watch)
     this.#unhear()
+    this.#stay()
     await this.#discard(this.#session)
   }
 
@@ -111,8 +109,10 @@ class Follower implements LiveSubscription {
     const session = this.#subscribe()
     this.#session = session
     this.#silentHalfBeats = 0
-    await createConsumer(this.#connection, stream, this.#config(session), this.#client)
-    await this.#checkIncarnation()
+    const config = orderedConsumer(session.consumer, this.#nextSeq)
+    await createConsumer(this.#connection, stream, config, session.client)
+    const place = { stream, nextSeq: this.#nextSeq, client: session.client }
+    await this.#incarnation.check(this.#connection, place)
     if (this.#stopped) {
       await this.#discard(session)
       return
@@ -120,7 +120,8 @@ class Follower implements LiveSubscription {
     const held = session.held ?? []
     session.held = undefined
     for (const message of held) this.#receive(session, message)
-    if (session === this.#session) this.#ask(session)
+    if (session.client !== this.#client) this.#restart(session)
+    else if (session === this.#session) this.#ask(session)
   }
 
   #nextSubject({ consumer }: Session): string {
@@ -140,14 +141,14 @@ class Follower implements LiveSubscription {
       idle_heartbeat: msToNanos(this.#heartbeatMs),
     }
     const reply = `${session.inbox}.${session.requests}`
-    this.#client.publish(this.#nextSubject(session), encodeJson(body), { reply })
+    session.client.publish(this.#nextSubject(session), encodeJson(body), { reply })
   }
 
   /** The window is used up: the next is asked for as soon as the listener can take it. */
   #askWhenReady(session: Session, alone = false): void {
     session.window = undefined
     const ask = () => {
-      if (session === this.#session && !this.#stopped && !this.#client.isClosed()) this.#ask(session, alone)
+      if (session === this.#session && !this.#stopped && !session.client.isClosed()) this.#ask(session, alone)
     }
     const becomingReady = this.#request.listener.ready()
     if (!becomingReady) ask()
@@ -156,17 +157,19 @@ class Follower implements LiveSubscription {
 
   #subscribe(): Session {
     const { stream } = this.#request
+    const client = this.#client
     const consumer = nuid.next()
     const inbox = createInbox()
     const subscription = subscribeTo(
-      this.#client,
+      client,
       { inbox: `${inbox}.*`, requestSubject: `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}` },
       (failure, message) => {
         if (failure === undefined) this.#receive(session, message)
-        else this.#end(session, fromClient(failure, this.#client.isClosed()))
+        else this.#end(session, fromClient(failure, client.isClosed()))
       },
     )
     const session: Session = {
+      client,
       consumer,
       subscription,
       inbox,
@@ -177,38 +180,6 @@ class Follower implements LiveSubscription {
     }
     subscription.closed.then(() => this.#end(session, unavailable())).catch(() => undefined)
     return session
-  }
-
-  #config({ consumer }: Session) {
-    return {
-      name: consumer,
-      deliver_policy: 'by_start_sequence',
-      opt_start_seq: this.#nextSeq,
-      ack_policy: 'none',
-      max_deliver: 1,
-      replay_policy: 'instant',
-      mem_storage: true,
-      num_replicas: 1,
-      inactive_threshold: msToNanos(INACTIVE_MS),
-    }
-  }
-
-  /** A stream of the same name that was made anew would go on with other messages. */
-  async #checkIncarnation(): Promise<void> {
-    const created = await this.#streamCreated()
-    this.#created ??= created
-    if (created === this.#created) return
-    throw new BridgeError('stream_recreated', 'The stream was deleted and made again.')
-  }
-
-  async #streamCreated(): Promise<string | undefined> {
-    try {
-      return (await streamInfo(this.#connection, this.#request.stream, {}, this.#client)).created
-    } catch (err) {
-      // A credential may be allowed to read a stream and not to ask about it.
-      if (hasCode(err, 'forbidden')) return undefined
-      throw err
-    }
   }
 
   /** Never throws: it is called by nats.ws, which would stop reading. */
@@ -304,7 +275,7 @@ class Follower implements LiveSubscription {
   async #discard(session: Session | undefined): Promise<void> {
     if (!session) return
     this.#session = undefined
-    unsubscribe(this.#client, session.subscription)
+    unsubscribe(session.client, session.subscription)
     if (this.#client.isClosed()) return
     const { stream } = this.#request
     await deleteConsumer(this.#connection, stream, session.consumer, this.#client).catch(() => undefined)

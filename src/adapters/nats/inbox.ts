@@ -1,9 +1,20 @@
 /** Owns the inbox of a connection: one subscription takes the reply to each request that has one reply. */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from 'nats.ws'
-import { NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'
+import { BridgeError } from '../../errors.ts'
+import { hasCode, NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'
 import { onRefused, quoted } from './refusals.ts'
 
 const NO_RESPONDERS = 503
+
+/** Requests that may have been carried out, although their answer does not come. */
+const CHANGES = /^\$JS\.(ACK|API\.(STREAM|CONSUMER)\.(CREATE|UPDATE|DELETE|PURGE|MSG\.DELETE|PAUSE|RESET))\./
+
+/** What was sent and not answered is not the same as what was not sent. */
+function asUnknown(failure: unknown): unknown {
+  if (!hasCode(failure, 'jetstream_unavailable')) return failure
+  const detail = 'The connection to NATS was lost before JetStream answered.'
+  return new BridgeError('jetstream_timeout', detail, { cause: failure })
+}
 
 /** One request and what goes with it. */
 export interface NatsRequest {
@@ -38,6 +49,16 @@ class Inbox {
     this.#client = client
     this.#timeoutMs = timeoutMs
     onRefused(client, (refused) => this.#refuse(refused))
+  }
+
+  /** Whether no request waits for its reply. */
+  get isIdle(): boolean {
+    return this.#waiting.size === 0
+  }
+
+  /** How many subscriptions it has at the connection. */
+  get subscriptions(): number {
+    return this.#subscription ? 1 : 0
   }
 
   /** Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
@@ -84,7 +105,7 @@ class Inbox {
     this.#timer = undefined
     const all = [...this.#waiting.values()]
     this.#waiting.clear()
-    for (const { reject } of all) reject(failure)
+    for (const { subject, reject } of all) reject(CHANGES.test(subject) ? asUnknown(failure) : failure)
   }
 
   /** The server tells each refusal by the subject alone, in the order of the publishes. */
