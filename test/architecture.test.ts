@@ -27,6 +27,7 @@ const BOTTOM = [
   'tokens/',
   'errors.ts',
   'settings.ts',
+  'farewell.ts',
   'pieces.ts',
   'presence.ts',
   'turns.ts',

@@ -84,9 +84,25 @@ class StreamFeed implements Feed {
       ready: () => this.#ready(),
       ended: (failure) => void this.end(failure),
     })
+    await this.#checkFollowed()
     const beatMs = Math.min(Math.max(heartbeatMs / 4, 25), 1_000)
     this.#beat = setInterval(() => this.#beatAll(heartbeatMs - beatMs), beatMs)
     metrics.feeds.add(1)
+  }
+
+  /** The stream may have been made again before it was followed: then readers learn of that from its history. */
+  async #checkFollowed(): Promise<void> {
+    try {
+      const { created } = await this.#jetstream.streamInfo(this.#stream)
+      if (created !== this.#created || this.#ended)
+        throw new BridgeError(
+          'jetstream_unavailable',
+          `Stream "${this.#stream}" cannot be followed right now.`,
+        )
+    } catch (failure) {
+      await this.end(failure)
+      throw failure
+    }
   }
 
   join(wants: Wants, afterSeq: number): Seat | undefined {
@@ -95,6 +111,7 @@ class StreamFeed implements Feed {
     const channel = this.#channels.get(keyOf(wants)) ?? this.#open(wants)
     const seat = new SeatBuffer({
       ...this.#options,
+      created: this.#created,
       afterSeq: Math.max(afterSeq, this.#at.seq),
       at: () => this.#at,
       left: (one) => this.#leave(channel, one),

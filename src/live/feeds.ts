@@ -46,3 +46,9 @@ export function createFeeds(jetstream: JetStream, options: FeedOptions): Feeds {
 function failToJoin(stream: string): never {
   throw new BridgeError('jetstream_unavailable', `Stream "${stream}" cannot be followed right now.`)
 }
+
+const OF_THE_STREAM: ReadonlySet<unknown> = new Set(['stream_not_found', 'stream_recreated'])
+
+/** Whether a feed ended with its stream. What that means to a reader its history tells, with a cursor to go on from. */
+export const isOfStream = (failure: unknown): boolean =>
+  failure instanceof BridgeError && OF_THE_STREAM.has(failure.code)

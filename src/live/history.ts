@@ -5,8 +5,6 @@ import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.t
 import {
   type BatchesRequest,
   chooseReadBatch,
-  MAX_BATCH,
-  MAX_BATCH_BYTES,
   mergeBatches,
   type ReadBatch,
   readBatches,
@@ -14,6 +12,10 @@ import {
 } from './batches.ts'
 import { withoutCovered } from './filters.ts'
 import { type AskMessage, findStart, tellsMessage, verify } from './position.ts'
+import { readSnapshot } from './snapshot.ts'
+
+/** After so long a page ends with what it has, ms: slow servers make it short, not late. */
+const PAGE_MS = 10_000
 
 /** Throws `stream_not_found`, `stream_recreated`, `cursor_expired`. */
 export async function readPage(jetstream: JetStream, request: PageRequest): Promise<Page> {
@@ -112,6 +114,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
   const messages: StoredMessage[] = []
   let position = start
   let bytesLeft = request.maxBytes
+  const endsAt = performance.now() + PAGE_MS
   while (messages.length < request.limit && bytesLeft > 0) {
     const nextSeq = position.seq + 1
     const read = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
@@ -129,7 +132,8 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     bytesLeft -= payloadBytes(step.messages)
     position = positionAt(info, step)
     // Behind the end that is known, the leader tells one message at a time: the next page learns of a new end.
-    if (messages.length > 0 && (hole || request.oneBatch || position.seq > info.state.last_seq)) break
+    const isBehind = position.seq > info.state.last_seq
+    if (messages.length > 0 && (hole || request.oneBatch || isBehind || performance.now() > endsAt)) break
   }
   return { messages, position, upToDate: false }
 }
@@ -172,13 +176,14 @@ function positionAt({ created }: StreamInfo, { messages, seenSeq }: Step): Posit
 /** The end of the stream as it was before the page was read: all up to there has been seen. */
 function endOf({ created, state }: StreamInfo, step: Step, before: Position): Position {
   if (step.seenSeq > state.last_seq) return positionAt({ created } as StreamInfo, step)
-  if (state.last_seq <= before.seq) return before
+  if (state.last_seq < before.seq) return before
   return { created, seq: state.last_seq, time: state.last_ts }
 }
 
 /** Throws `jetstream_unavailable` rather than read the same again. */
 async function readStep(reading: Reading, nextSeq: number, limit: number, maxBytes: number): Promise<Step> {
-  const batches = await batchesOf(reading, { fromSeq: nextSeq, limit, maxBytes })
+  const read = await batchesOf(reading, { fromSeq: nextSeq, limit, maxBytes })
+  const batches = await confirmBatches(reading, nextSeq, read)
   const merged = mergeBatches(batches, limit, reading.info.state.last_seq)
   const step =
     merged.seenSeq === undefined
@@ -196,6 +201,27 @@ async function batchesOf(
   if (request.fromSeq > info.state.last_seq) return []
   const batches = ahead?.fromSeq === request.fromSeq ? await ahead.batches : undefined
   return batches ?? readBatches(readBatch, { ...request, filters })
+}
+
+/**
+ * Each of several filters may have been answered by another replica: where one says that it has no more, the leader may
+ * have a message of its filter before those that another replica knew of others.
+ */
+async function confirmBatches(
+  { jetstream, request, filters }: Reading,
+  nextSeq: number,
+  batches: readonly Batch[],
+): Promise<readonly Batch[]> {
+  if (batches.length < 2) return batches
+  return await Promise.all(
+    batches.map(async (batch, index) => {
+      const { messages, numPending } = batch
+      if (numPending > 0) return batch
+      const seq = Math.max(nextSeq - 1, messages.at(-1)?.seq ?? 0) + 1
+      const next = await nextMatching(jetstream, request.stream, filters.slice(index, index + 1), seq)
+      return next ? { messages: [...messages, next], numPending: 1 } : batch
+    }),
+  )
 }
 
 /** A replica that lags ends too early: the leader has the last word. */
@@ -254,22 +280,4 @@ function beforeHole({ messages }: Step, nextSeq: number): Step {
   const broken = messages.findIndex(({ seq }, index) => seq !== nextSeq + index)
   const sure = broken === -1 ? messages : messages.slice(0, broken)
   return { messages: sure, seenSeq: nextSeq + sure.length - 1, atEnd: false }
-}
-
-/** The last message of each subject, as the stream was at `snapshotSeq`; what came later follows as usual. */
-async function readSnapshot(reading: Reading, start: Position, snapshotSeq: number): Promise<Page> {
-  const { jetstream, request, filters, info } = reading
-  const { messages, numPending } = await jetstream.getLastPerSubject(request.stream, {
-    filters: filters.length > 0 ? filters : ['>'],
-    fromSeq: start.seq + 1,
-    upToSeq: snapshotSeq,
-    batch: Math.min(request.limit, MAX_BATCH),
-    maxBytes: Math.min(request.maxBytes, MAX_BATCH_BYTES),
-  })
-  const last = messages.at(-1)
-  if (last && numPending > 0) {
-    return { messages, position: { ...start, seq: last.seq, time: last.time }, upToDate: false, snapshotSeq }
-  }
-  const position = { created: info.created, seq: snapshotSeq }
-  return { messages, position, upToDate: snapshotSeq >= info.state.last_seq, snapshotSeq }
 }

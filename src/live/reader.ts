@@ -1,4 +1,5 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
+import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
@@ -6,6 +7,7 @@ import { checksumOf } from '../tokens/cursor.ts'
 import { createFeeds, type Feeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
+import { movedTo } from './places.ts'
 import { BufferBudget, type LiveItem, type Seat } from './seat.ts'
 import { Tail } from './tail.ts'
 
@@ -18,6 +20,8 @@ const PATIENCE_MS = 10_000
 
 /** A reader that whoever opens it closes. */
 export interface OpenedReader extends StreamReader {
+  /** The host ends: readers of events leave with a cursor, waits for a page end with an empty one, reads fail. */
+  dismiss(): void
   close(): Promise<void>
 }
 
@@ -35,11 +39,28 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
   const feeds = createFeeds(jetstream, { ...options, budget })
   const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, metrics: options.metrics }
   const incarnations = createIncarnations(jetstream, options.now)
+  /** How everyone who may stay for long is told to leave. */
+  const guests = new Set<() => void>()
+  let isDismissed = false
+  const admit = () => {
+    if (isDismissed)
+      throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
+  }
+
   return {
-    page: (request) =>
-      request.waitUntil
-        ? waitForPage(jetstream, feeds, request, request.waitUntil)
-        : readPage(jetstream, request),
+    async page(request) {
+      admit()
+      if (!request.waitUntil) return await readPage(jetstream, request)
+      const dismissed = new AbortController()
+      const leave = () => dismissed.abort()
+      guests.add(leave)
+      try {
+        const until = AbortSignal.any([request.waitUntil, dismissed.signal])
+        return await waitForPage(jetstream, feeds, request, until)
+      } finally {
+        guests.delete(leave)
+      }
+    },
 
     async positionAfter({ subject, payload }, { stream, seq, duplicate }) {
       const created = await incarnations.createdOf(stream, seq)
@@ -54,7 +75,20 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
 
     async tail(request) {
       const first = await readPage(jetstream, { ...request, ...FIRST_STEP })
-      return new ReadableStream<Uint8Array>(new Tail(parts, request, first), { highWaterMark: 0 })
+      admit()
+      const leave = () => tail.dismiss()
+      const onEnd = () => {
+        guests.delete(leave)
+        request.onEnd()
+      }
+      const tail = new Tail(parts, { ...request, onEnd }, first)
+      guests.add(leave)
+      return new ReadableStream<Uint8Array>(tail, { highWaterMark: 0 })
+    },
+
+    dismiss() {
+      isDismissed = true
+      for (const leave of guests) leave()
     },
 
     close: () => feeds.close(),
@@ -79,7 +113,7 @@ async function waitForPage(
     for (;;) {
       const item = await nextItem(seat, until)
       if (item && item.kind !== 'idle') return await next()
-      if (until.aborted) return { ...missed, position: laterOf(missed.position, seat.at) }
+      if (until.aborted) return { ...missed, position: laterOf(missed.position, seat) }
     }
   } finally {
     seat.leave()
@@ -103,11 +137,9 @@ async function nextItem(seat: Seat, until: AbortSignal): Promise<LiveItem | unde
   })
 }
 
-/** Past what went by without matching. */
-function laterOf(position: Position, { seq, time }: { seq: number; time: string | undefined }): Position {
-  if (seq <= position.seq) return position
-  const { created } = position
-  return { seq, ...(created === undefined ? {} : { created }), ...(time === undefined ? {} : { time }) }
+/** Past what went by without matching; a feed of a stream that was made again since says nothing of this one. */
+function laterOf(position: Position, { at, created }: Seat): Position {
+  return at.seq <= position.seq || created !== position.created ? position : movedTo(position, at)
 }
 
 const isAnswer = (page: Page) => page.messages.length > 0 || page.gap !== undefined

@@ -62,6 +62,8 @@ export class BufferBudget {
 
 /** One reader's place. Whoever takes it leaves it. */
 export interface Seat {
+  /** When the stream was made that its feed follows. */
+  readonly created: string
   /** Everything after this sequence comes here; what was before is history's. */
   readonly afterSeq: number
   /** How far its feed is. */
@@ -74,6 +76,7 @@ export interface Seat {
 }
 
 export interface SeatOptions {
+  readonly created: string
   readonly afterSeq: number
   readonly bufferBytes: number
   readonly budget: BufferBudget
@@ -83,6 +86,7 @@ export interface SeatOptions {
 
 /** A seat as its feed sees it. */
 export class SeatBuffer implements Seat {
+  readonly created: string
   readonly afterSeq: number
   readonly #options: SeatOptions
   #items: LiveItem[] = []
@@ -91,6 +95,7 @@ export class SeatBuffer implements Seat {
   #ended = false
 
   constructor(options: SeatOptions) {
+    this.created = options.created
     this.afterSeq = options.afterSeq
     this.#options = options
   }
@@ -170,4 +175,15 @@ export class SeatBuffer implements Seat {
     for (const item of this.#items) this.#release(item)
     this.#items = []
   }
+}
+
+/** One write costs less than many. */
+export function joinBytes(chunks: readonly Chunk[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0))
+  let at = 0
+  for (const { bytes } of chunks) {
+    whole.set(bytes, at)
+    at += bytes.length
+  }
+  return whole
 }

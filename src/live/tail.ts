@@ -1,12 +1,15 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
-import { isPassing, toProblem } from '../errors.ts'
+import { BridgeError, isPassing, toProblem } from '../errors.ts'
+import { farewell } from '../farewell.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
 import { caughtUpEvent, errorEvent, gapEvent, HEARTBEAT, pageEvents, retryEvent } from './events.ts'
-import type { Feeds } from './feeds.ts'
+import { type Feeds, isOfStream } from './feeds.ts'
 import { cursorExpired, readPage } from './history.ts'
-import type { Chunk, LiveItem, Seat } from './seat.ts'
+import { type Controller, Outlet } from './outlet.ts'
+import { type At, movedTo, upTo } from './places.ts'
+import { type Chunk, joinBytes, type LiveItem, type Seat } from './seat.ts'
 
 /** One step of history; small, since it waits in memory for a slow reader. */
 const STEP = { limit: 500, maxBytes: 1_048_576 }
@@ -17,17 +20,12 @@ const FIRST_PULL_MS = 5_000
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 
-const encoder = new TextEncoder()
-const HEARTBEAT_BYTES = encoder.encode(HEARTBEAT)
-
 export interface TailParts {
   readonly jetstream: JetStream
   readonly feeds: Feeds
   readonly heartbeatMs: number
   readonly metrics: LiveMetrics
 }
-
-type Controller = ReadableStreamDefaultController<Uint8Array>
 
 /**
  * The source of an answer's body, for a stream that queues nothing. While the reader catches up, each pull reads on. At
@@ -41,12 +39,11 @@ export class Tail {
   /** The way to the live end, while the reader is on it. */
   #history: AsyncGenerator<string, Seat, undefined> | undefined
   #reading: Promise<void> | undefined
-  /** Whether the connection takes more than it was given. */
-  #isAsked = false
+  readonly #outlet = new Outlet()
   #seat: Seat | undefined
   #counted: 'readersCatchingUp' | 'readersLive' | undefined
-  #controller: Controller | undefined
   #unclaimed: ReturnType<typeof setTimeout> | undefined
+  #isDismissed = false
   #ended = false
 
   /** `first`: the page that settled where the tail begins. */
@@ -60,12 +57,30 @@ export class Tail {
   }
 
   pull(controller: Controller): Promise<void> | undefined {
-    if (!this.#controller) clearTimeout(this.#unclaimed)
-    this.#controller = controller
-    this.#isAsked = true
+    if (!this.#outlet.controller) clearTimeout(this.#unclaimed)
+    this.#outlet.ask(controller)
+    if (this.#isDismissed) return this.#leave()
     if (this.#seat) return this.#writeLive(this.#seat)
     this.#reading ??= this.#readWhileAsked()
     return this.#reading
+  }
+
+  /** The host ends: what is at hand goes out with a last cursor, as soon as the connection takes it. */
+  dismiss(): void {
+    this.#isDismissed = true
+    if (this.#outlet.isAsked) void this.#leave()
+  }
+
+  /** All that has been read is written; but for the first page, which is there from the start. */
+  async #leave(): Promise<void> {
+    if (!this.#outlet.hasBegun) await this.#readOn()
+    const atHand = this.#seat?.take(MAX_WRITE_BYTES) ?? []
+    // What stands behind anything else, such as a gap, the reader gets where it goes on.
+    const other = atHand.findIndex(({ kind }) => kind !== 'chunk')
+    const first = other === -1 ? atHand : atHand.slice(0, other)
+    this.#writeChunks(first.filter((item) => item.kind === 'chunk'))
+    this.#outlet.write(farewell(this.#request.scope.seal(this.#position)))
+    this.#close()
   }
 
   cancel(): void {
@@ -76,7 +91,7 @@ export class Tail {
   async #readWhileAsked(): Promise<void> {
     try {
       do await this.#readOn()
-      while (this.#isAsked && this.#history)
+      while (this.#outlet.isAsked && this.#history)
     } finally {
       this.#reading = undefined
     }
@@ -94,7 +109,7 @@ export class Tail {
         this.#seat = step.value
         this.#count('readersLive')
         await this.#writeLive(step.value)
-      } else this.#write(encoder.encode(step.value))
+      } else this.#outlet.write(step.value)
     } catch (failure) {
       this.#fail(failure)
     }
@@ -130,7 +145,7 @@ export class Tail {
     this.#moveTo(last)
     this.#parts.metrics.deliveries.add(chunks.reduce((sum, { messages }) => sum + messages, 0))
     const [only] = chunks
-    this.#write(chunks.length === 1 && only ? only.bytes : joinBytes(chunks))
+    this.#outlet.write(chunks.length === 1 && only ? only.bytes : joinBytes(chunks))
   }
 
   /** Something is written in any case: a read that waits for it must not wait on. */
@@ -138,32 +153,29 @@ export class Tail {
     if (item.kind === 'gap') this.#writeGap(item.gap)
     else if (item.bytes !== undefined && item.seq > this.#position.seq) {
       this.#moveTo(item)
-      this.#write(item.bytes)
-    } else this.#write(HEARTBEAT_BYTES)
+      this.#outlet.write(item.bytes)
+    } else this.#outlet.write(HEARTBEAT)
   }
 
   #writeGap({ fromSeq, toSeq }: Gap): void {
     const gap = { fromSeq: Math.max(fromSeq, this.#position.seq + 1), toSeq }
-    if (gap.fromSeq > gap.toSeq) {
-      this.#write(HEARTBEAT_BYTES)
-      return
+    if (gap.fromSeq > gap.toSeq) this.#outlet.write(HEARTBEAT)
+    else {
+      this.#moveTo({ seq: toSeq, time: undefined })
+      this.#tellGap(gap)
     }
-    this.#moveTo({ seq: toSeq, time: undefined })
-    if (this.#request.onGap === 'error') {
-      this.#fail(cursorExpired(this.#request, this.#position, gap.fromSeq))
-      return
-    }
-    this.#parts.metrics.gaps.add(1)
-    this.#write(encoder.encode(gapEvent(this.#request.scope.seal(this.#position), gap)))
   }
 
-  #moveTo({ seq, time }: { seq: number; time: string | undefined }): void {
-    const { created } = this.#position
-    this.#position = {
-      seq,
-      ...(created === undefined ? {} : { created }),
-      ...(time === undefined ? {} : { time }),
+  #tellGap(gap: Gap): void {
+    if (this.#request.onGap === 'error') this.#fail(cursorExpired(this.#request, this.#position, gap.fromSeq))
+    else {
+      this.#parts.metrics.gaps.add(1)
+      this.#outlet.write(gapEvent(this.#request.scope.seal(this.#position), gap))
     }
+  }
+
+  #moveTo(at: At): void {
+    this.#position = movedTo(this.#position, at)
   }
 
   #goBack(failure: unknown): Promise<void> | undefined {
@@ -171,14 +183,15 @@ export class Tail {
     this.#seat = undefined
     if (this.#ended) return undefined
     this.#count('readersCatchingUp')
-    this.#history = this.#toLiveEnd(failure)
+    this.#history = this.#toLiveEnd(isOfStream(failure) ? undefined : failure)
     // In the middle of reading on, that goes on with it by itself.
-    return this.#reading || !this.#controller ? undefined : this.pull(this.#controller)
+    const { controller } = this.#outlet
+    return this.#reading || !controller ? undefined : this.pull(controller)
   }
 
   async *#begin(first: Page): AsyncGenerator<string, Seat, undefined> {
-    yield retryEvent()
-    yield* this.#pageEvents(first)
+    // Together: a position counts as written from its page's first event on.
+    yield [retryEvent(), ...this.#pageEvents(first)].join('')
     return yield* this.#toLiveEnd(undefined)
   }
 
@@ -206,7 +219,12 @@ export class Tail {
     const seat = await this.#parts.feeds.join(stream, { filters, scope, form }, this.#position.seq)
     let isTaken = false
     try {
-      if (seat.afterSeq > this.#position.seq) yield* this.#readUpTo(seat.afterSeq)
+      if (seat.created !== this.#position.created) {
+        // Either the reader is of a stream that was made again, which its history tells, or the feed is: it ends soon.
+        yield* this.#readUpTo(Number.POSITIVE_INFINITY)
+        throw new BridgeError('jetstream_unavailable', 'The stream cannot be followed right now.')
+      }
+      if (!this.#isAt(seat)) yield* this.#readUpTo(seat.afterSeq)
       if (!this.#toldCaughtUp) yield caughtUpEvent(scope.seal(this.#position))
       this.#toldCaughtUp = true
       isTaken = true
@@ -216,17 +234,27 @@ export class Tail {
     }
   }
 
+  /** Whether the seat's feed stands at the very same message: else the stream may have lost its tail. */
+  #isAt({ at }: Seat): boolean {
+    const { seq, time } = this.#position
+    return at.seq === seq && at.time === time
+  }
+
   /** Reads until the leader has no more, and no further than `lastSeq`: what comes after that waits at the seat. */
   async *#readUpTo(lastSeq: number): AsyncGenerator<string, void, undefined> {
     const { jetstream } = this.#parts
     for (;;) {
+      const { seq } = this.#position
+      // Where there is nothing to read, the position is checked and no more.
+      const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
       const from = { position: this.#position }
-      const read = await readPage(jetstream, { ...this.#request, ...STEP, from })
-      const page = upTo(lastSeq, read)
-      this.#position = page.position
+      const page = upTo(lastSeq, await readPage(jetstream, { ...this.#request, ...step, from }))
+      if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
       yield* this.#pageEvents(page)
       if (page.position.seq >= lastSeq) return
       if (page.upToDate && lastSeq === Number.POSITIVE_INFINITY) return
+      // It has lost its tail, and the feed is to end.
+      if (page.upToDate) throw new BridgeError('jetstream_unavailable', 'The stream ends before its feed.')
     }
   }
 
@@ -245,22 +273,21 @@ export class Tail {
     this.#counted = as
   }
 
-  #write(bytes: Uint8Array): void {
-    if (this.#ended) return
-    this.#isAsked = false
-    this.#controller?.enqueue(bytes)
-  }
-
   #fail(failure: unknown): void {
     if (this.#ended) return
-    this.#write(encoder.encode(errorEvent(toProblem(failure, this.#request.requestId))))
-    this.#controller?.close()
+    this.#outlet.write(errorEvent(toProblem(failure, this.#request.requestId)))
+    this.#close()
+  }
+
+  #close(): void {
+    this.#outlet.close()
     this.#end()
   }
 
   #end(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#outlet.drop()
     clearTimeout(this.#unclaimed)
     this.#count(undefined)
     this.#request.onEnd()
@@ -270,31 +297,4 @@ export class Tail {
     this.#history?.return(undefined as never).catch(() => undefined)
     this.#history = undefined
   }
-}
-
-/** The page without what comes after `lastSeq`: that waits at the seat, also where it has been removed by now. */
-function upTo(lastSeq: number, page: Page): Page {
-  if (page.position.seq <= lastSeq) return page
-  const { gap, upToDate } = page
-  const messages = page.messages.filter(({ seq }) => seq <= lastSeq)
-  const last = messages.at(-1)
-  const { created } = page.position
-  const position = {
-    seq: lastSeq,
-    ...(created === undefined ? {} : { created }),
-    ...(last?.seq === lastSeq ? { time: last.time } : {}),
-  }
-  const told = gap && gap.fromSeq <= lastSeq ? { gap: { ...gap, toSeq: Math.min(gap.toSeq, lastSeq) } } : {}
-  return { messages, position, upToDate, ...told }
-}
-
-/** One write costs less than many. */
-function joinBytes(chunks: readonly Chunk[]): Uint8Array {
-  const whole = new Uint8Array(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0))
-  let at = 0
-  for (const { bytes } of chunks) {
-    whole.set(bytes, at)
-    at += bytes.length
-  }
-  return whole
 }
