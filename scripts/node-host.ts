@@ -22,6 +22,9 @@ const passedOn = (): Record<string, string> =>
       .filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
 
+/** Less than who stops it waits before a SIGKILL, unless they say otherwise. */
+const SHUTDOWN_MS = '1200'
+
 /**
  * Starts Sluice on Node and settles when `GET /livez` answers.
  * `env`: settings. The caller stops it; process exit does so at the latest.
@@ -34,7 +37,7 @@ export const startNode = async (options: SluiceOptions): Promise<SluiceServer> =
     name: 'node',
     command: process.execPath,
     args: ['--disable-warning=ExperimentalWarning', join(ROOT, 'src', 'node.ts')],
-    env: { ...passedOn(), NODE_ENV: 'production', ...env, HOST: hostname, PORT: String(port) },
+    env: { ...passedOn(), NODE_ENV: 'production', SHUTDOWN_MS, ...env, HOST: hostname, PORT: String(port) },
     ...(log ? { logPath: log } : { pipeStdout: true }),
   })
   if (server.stdout) showAllButReadiness(server.stdout)

@@ -14,8 +14,9 @@ import { startWorkerd } from './workerd.ts'
 
 const say = (text: string): void => console.error(text)
 
-/** Both in a row stay below the 3 s in which everything has to be gone. */
-const SLUICE_GRACE_MS = 1_000
+/** All in a row stay below the 3 s in which everything has to be gone, unless SHUTDOWN_MS gives Sluice more. */
+const SHUTDOWN_MS = Number(process.env.SHUTDOWN_MS || 1_000)
+const SLUICE_GRACE_MS = SHUTDOWN_MS + 200
 const NATS_GRACE_MS = 1_500
 
 /** Undoes what was started, the newest first. */
@@ -80,7 +81,8 @@ const startSluice = async (
 ): Promise<SluiceServer> => {
   const { host, hostname, port, auth } = options
   const own = { AUTH: auth, NATS_URL: natsUrl, TOKEN_KEYS: tokenKeys }
-  if (host === 'node') return await startNode({ hostname, port, env: { ...process.env, ...own } })
+  const ending = { SHUTDOWN_MS: String(SHUTDOWN_MS) }
+  if (host === 'node') return await startNode({ hostname, port, env: { ...process.env, ...ending, ...own } })
   return await startWorkerd({ hostname, port, env: { ...(await settingsFrom(process.env)), ...own }, say })
 }
 

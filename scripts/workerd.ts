@@ -86,7 +86,7 @@ export const startWorkerd = async (options: SluiceOptions): Promise<SluiceServer
       url,
       pid: server.pid,
       ended: server.ended,
-      stop: () => server.stop(),
+      stop: (graceMs) => server.stop(graceMs),
       crash: () => server.crash(),
     }
   } finally {

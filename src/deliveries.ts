@@ -73,6 +73,10 @@ export function countDeliveries(
   metrics.redeliveries.add(deliveries.filter(({ deliveryCount }) => deliveryCount > 1).length)
 }
 
+/** Whether a pull was ended neither by its client, whose signal is given, nor by a failure: its host shuts down. */
+export const isDismissed = (failure: unknown, client: AbortSignal): boolean =>
+  failure instanceof DOMException && failure.name === 'AbortError' && !client.aborted
+
 /** Gives deliveries back, so that another client has them at once. What cannot be given back returns after the ack wait. */
 export async function giveBack(jetstream: JetStream, deliveries: readonly Delivery[]): Promise<void> {
   await Promise.allSettled(

@@ -3,8 +3,12 @@ import { createServer, Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
+import { createEndingBodies } from './hosts/ending-bodies.ts'
+import { watchAnswers } from './hosts/open-answers.ts'
 import { watchProcess } from './hosts/process.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { shutDownOnSignals } from './hosts/shutdown.ts'
+import { endSlowAnswers } from './hosts/slow-answers.ts'
 import { endSlowBodies } from './hosts/slow-bodies.ts'
 import { createLineBuffer } from './line-buffer.ts'
 import { createMetrics } from './metrics.ts'
@@ -36,9 +40,13 @@ function start() {
       writeLine: lines.write,
     }),
   )
+  const bodies = createEndingBodies()
   const server = serve(
     {
-      fetch: app.fetch,
+      fetch: (request, env) => {
+        bodies.watch(request, env.incoming)
+        return app.fetch(request, env)
+      },
       hostname,
       port: Number(process.env.PORT || DEFAULT_PORT),
       createServer,
@@ -46,15 +54,10 @@ function start() {
     },
     ({ port }) => console.log(`listening on http://${hostname}:${port}`),
   )
-  if (server instanceof Server) endSlowBodies(server)
-  const stop = async () => {
-    server.close()
-    if ('closeAllConnections' in server) server.closeAllConnections()
-    await sessions.close()
-    process.exit(0)
-  }
-  process.once('SIGTERM', () => void stop())
-  process.once('SIGINT', () => void stop())
+  if (!(server instanceof Server)) throw new Error('The server is not one of HTTP/1.1.')
+  endSlowBodies(server)
+  endSlowAnswers(server)
+  shutDownOnSignals({ answers: watchAnswers(server), bodies, sessions, withinMs: settings.SHUTDOWN_MS })
 }
 
 try {

@@ -10,14 +10,18 @@ const encoder = new TextEncoder()
 
 /** workerd drops an answer without a word where the client left before it began; its first piece is not asked for. */
 const UNREAD_MS = 5_000
+/** The same once there is something to lose on it. */
+const UNREAD_CONTENT_MS = 500
 
 /**
  * A body that asks for a piece only when the connection takes it, and aborts `gone` when the client leaves.
  * Starts the pieces at once, so that their `finally` always runs, also where nobody ever reads the body.
+ * `content`: settles when there is something to lose on a client that is gone.
  */
 export async function streamPieces(
   pieces: Pieces,
   gone = new AbortController(),
+  content?: Promise<unknown>,
 ): Promise<ReadableStream<Uint8Array>> {
   let ready: IteratorResult<string, void> | undefined = await pieces.next()
   const end = async () => {
@@ -25,7 +29,13 @@ export async function streamPieces(
     gone.abort()
     await pieces.return()
   }
-  const unread = setTimeout(() => void end(), UNREAD_MS)
+  let unread = setTimeout(() => void end(), UNREAD_MS)
+  const hurry = () => {
+    if (!ready) return
+    clearTimeout(unread)
+    unread = setTimeout(() => void end(), UNREAD_CONTENT_MS)
+  }
+  content?.then(hurry, hurry)
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {

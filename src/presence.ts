@@ -44,7 +44,6 @@ export function createPresence(isNoticed: boolean): Presence {
       })
     },
     async probed(isFresh = false) {
-      if (isNoticed) return
       await delay(isFresh ? FRESHLY_PROBED_MS : PROBED_MS)
       for (let turn = 0; turn < TURNS; turn += 1) await delay(0)
     },

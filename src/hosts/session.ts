@@ -1,6 +1,7 @@
 /** Owns what a host keeps for one caller: a NATS connection, its live feeds, its tokens, and when they end. */
 import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
+import type { JetStream, PullRequest } from '../jetstream.ts'
 import { createStreamReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
@@ -8,11 +9,17 @@ import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
 import { createMessageIds } from '../tokens/message-id.ts'
 import type { Keyring } from '../tokens/seal.ts'
+import { delay } from '../turns.ts'
+
+/** How long JetStream may take to delete the consumers of feeds, ms. */
+const FEEDS_CLOSE_MS = 250
 
 /** A session that whoever opens it closes. */
 export interface OpenedSession extends Session {
   /** Whether it holds a connection: one that nobody uses is hung up after a while. */
   isConnected(): boolean
+  /** Whoever waits for messages goes: readers with their cursor, waits for a page empty-handed, pulls by an `AbortError`. */
+  dismiss(): void
   close(): Promise<void>
 }
 
@@ -28,7 +35,19 @@ export function openSession(
   { credential, tenant }: Caller,
 ): OpenedSession {
   const connection = openJetStream(settings, credential)
-  const { jetstream } = connection
+  const pulls = new Set<AbortController>()
+  let isDismissed = false
+  const pull: JetStream['pull'] = async (stream, consumer, request) => {
+    const dismissed = new AbortController()
+    if (isDismissed) dismissed.abort()
+    pulls.add(dismissed)
+    try {
+      return await connection.jetstream.pull(stream, consumer, endedBy(dismissed.signal, request))
+    } finally {
+      pulls.delete(dismissed)
+    }
+  }
+  const jetstream: JetStream = { ...connection.jetstream, pull }
   const reader = createStreamReader(jetstream, {
     heartbeatMs: settings.HEARTBEAT_MS,
     bufferBytes: settings.READER_BUFFER_BYTES,
@@ -42,9 +61,20 @@ export function openSession(
     ackTokens: createAckTokens(keyring, tenant),
     messageIdOf: createMessageIds(keyring, tenant),
     isConnected: () => connection.isConnected(),
+    dismiss() {
+      isDismissed = true
+      reader.dismiss()
+      for (const dismissed of pulls) dismissed.abort()
+    },
     async close() {
-      await reader.close()
+      // What the feeds have at the server goes by itself where it cannot be told.
+      await Promise.race([reader.close(), delay(FEEDS_CLOSE_MS)])
       await connection.close()
     },
   }
 }
+
+const endedBy = (signal: AbortSignal, request: PullRequest): PullRequest => ({
+  ...request,
+  signal: AbortSignal.any([request.signal, signal]),
+})

@@ -8,8 +8,10 @@ import { type OpenedSession, openSession } from './session.ts'
 
 /** The sessions of one host, which closes them when it ends. */
 export interface Sessions {
-  /** Throws `too_many_requests` where all the sessions there may be are in use. */
+  /** Throws `too_many_requests` where all the sessions there may be are in use, `jetstream_unavailable` after `dismiss`. */
   open(caller: Caller): Session
+  /** The host ends: nobody is let in any more, and whoever waits for messages goes. */
+  dismiss(): void
   close(): Promise<void>
 }
 
@@ -20,6 +22,7 @@ export function createSessions(settings: Settings, metrics: Metrics): Sessions {
   const sessions = new Map<string, OpenedSession>()
 
   let latest: { tenant: string; session: OpenedSession } | undefined
+  let isDismissed = false
   watchSessions(metrics, sessions)
 
   const makeRoom = () => {
@@ -35,6 +38,8 @@ export function createSessions(settings: Settings, metrics: Metrics): Sessions {
   return {
     open(caller) {
       const { tenant } = caller
+      if (isDismissed)
+        throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
       // Often the same caller asks again: it is in its place already.
       if (latest?.tenant === tenant) return latest.session
       const known = sessions.get(tenant)
@@ -44,6 +49,10 @@ export function createSessions(settings: Settings, metrics: Metrics): Sessions {
       sessions.set(tenant, session)
       latest = { tenant, session }
       return session
+    },
+    dismiss() {
+      isDismissed = true
+      for (const session of sessions.values()) session.dismiss()
     },
     async close() {
       latest = undefined

@@ -11,7 +11,8 @@ export interface BodyTimes {
 }
 
 const TIMES: BodyTimes = { wholeMs: 300_000, silenceMs: 300_000, sweepMs: 10_000 }
-const LINES = /^application\/x-ndjson\s*(;|$)/i
+/** The type of bodies that come line by line, for as long as their client likes. */
+export const LINES = /^application\/x-ndjson\s*(;|$)/i
 
 interface Awaited {
   readonly isStream: boolean

@@ -46,14 +46,15 @@ export async function answerWhileWaiting(
   })
   const head = { headers: { 'Content-Type': 'application/json' } }
   if (presence.isNoticed || ((await presence.settled(working, FRESH_MS)) && !waited)) {
-    return answer(c, await streamPieces(await working, gone), head)
+    const content = presence.isNoticed ? undefined : working
+    return answer(c, await streamPieces(await working, gone, content), head)
   }
   // A failure that comes early enough is still a status.
   if (await presence.settled(working, PATIENCE_MS)) await working
   const probing = probeUntil(c, working, gone.signal, (failure) =>
     failed(toProblem(failure, c.var.requestId)),
   )
-  return answer(c, await streamPieces(probing, gone), head)
+  return answer(c, await streamPieces(probing, gone, working), head)
 }
 
 /** Marks a body written piece by piece as what the contract declares: contract tests hold it to that, types cannot. */

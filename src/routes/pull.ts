@@ -3,7 +3,7 @@ import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { countDeliveries, deliveryEncoder, giveBack } from '../deliveries.ts'
+import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
@@ -144,7 +144,10 @@ async function pullWithInfo(
   const { jetstream } = c.var.session
   const [info, pulled] = await Promise.allSettled([
     jetstream.consumerInfo(stream, consumer),
-    jetstream.pull(stream, consumer, options),
+    jetstream.pull(stream, consumer, options).catch((failure: unknown): readonly Delivery[] => {
+      if (isDismissed(failure, options.signal)) return []
+      throw failure
+    }),
   ])
   if (pulled.status === 'rejected') throw pulled.reason
   if (info.status === 'fulfilled') return [info.value, pulled.value]
@@ -154,6 +157,8 @@ async function pullWithInfo(
 
 /** Pieces of an answer, large enough that their number does not cost. */
 const PIECE_CHARS = 65_536
+/** An answer that Node takes before it writes, and of which it notices afterwards that nobody got it. */
+const SMALL_CHARS = 16_384
 
 /** Writes the answer; what the client did not take the whole of is given back. */
 async function* encodePulled(
@@ -166,17 +171,22 @@ async function* encodePulled(
   countDeliveries(c.var.dependencies.metrics, 'pull', deliveries)
   try {
     const encode = deliveryEncoder(c.var.session, info, form)
+    const { presence } = c.var.dependencies
     let piece = '{"messages":['
+    let length = 0
     for (const [index, delivery] of deliveries.entries()) {
       piece += (index > 0 ? ',' : '') + encode(delivery)
       if (piece.length < PIECE_CHARS) continue
+      length += piece.length
       yield piece
       piece = ''
     }
-    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}`
+    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}}`
     // A connection whose other end is gone takes one write; it is the next one that fails.
-    if (deliveries.length > 0) await c.var.dependencies.presence.probed(true)
-    yield '}'
+    if (deliveries.length > 0 && (!presence.isNoticed || length + piece.length > SMALL_CHARS)) {
+      await presence.probed(true)
+      yield '\n'
+    }
     taken = true
   } finally {
     const { signal } = c.req.raw

@@ -1,9 +1,10 @@
 /** Owns the loop that pushes a consumer's messages to one client. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { countDeliveries, deliveryEncoder, giveBack } from '../deliveries.ts'
-import { isPassing, toProblem } from '../errors.ts'
-import type { ConsumerInfo, Delivery } from '../jetstream.ts'
+import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
+import { BridgeError, isPassing, toProblem } from '../errors.ts'
+import { farewell } from '../farewell.ts'
+import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
 import type { Pieces } from '../pieces.ts'
 import type { CursorScope, PayloadForm } from '../reading.ts'
 
@@ -31,23 +32,28 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
   const encode = deliveryEncoder(c.var.session, push.consumer, push.form)
   let unsent: Delivery[] = []
+  let cursor = firstCursor(push)
   let pauseMs = FIRST_PAUSE_MS
   try {
-    yield `retry: ${RETRY_MS}\n${firstId(push)}\n\n`
+    yield `retry: ${RETRY_MS}\nid: ${cursor}\n\n`
     for (;;) {
       try {
         unsent = [...(await jetstream.pull(stream, name, request))]
+        if (unsent.length > 0) await checkIncarnation(jetstream, push.consumer)
         pauseMs = FIRST_PAUSE_MS
       } catch (failure) {
+        if (isDismissed(failure, gone)) return yield farewell(cursor)
         // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
         if (gone.aborted || !isPassing(failure)) throw failure
+        await giveBack(jetstream, unsent.splice(0))
         await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, HEARTBEAT_MS)))
         pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
       }
       if (unsent.length === 0) yield ': \n\n'
       else yield* probe(c, gone)
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
-        yield encodeEvent(push, delivery, encode(delivery))
+        cursor = cursorOf(push, delivery)
+        yield `id: ${cursor}\nevent: message\ndata: ${encode(delivery)}\n\n`
         countDeliveries(c.var.dependencies.metrics, 'push', [delivery])
         unsent.shift()
       }
@@ -60,20 +66,26 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   }
 }
 
+/** The tokens of what another consumer of the same name delivers would settle nothing. */
+async function checkIncarnation(jetstream: JetStream, { stream_name, name, created }: ConsumerInfo) {
+  const now = await jetstream.consumerInfo(stream_name, name)
+  if (now.created !== created)
+    throw new BridgeError('consumer_not_found', 'The consumer was deleted and made again.')
+}
+
 /** An id at once: after its first minute a ticket reconnects with one alone, and a message may be long in coming. */
-function firstId({ consumer, scope, created }: Push): string {
-  return `id: ${scope.seal({ seq: consumer.delivered.stream_seq, created })}`
+function firstCursor({ consumer, scope, created }: Push): string {
+  return scope.seal({ seq: consumer.delivered.stream_seq, created })
 }
 
 /** After a wait the client may be gone, and the first message would be lost on it. */
 async function* probe(c: Context<AppEnv>, gone: AbortSignal) {
   const { presence } = c.var.dependencies
-  if (presence.isNoticed) return
   yield ': \n\n'
-  await presence.probed()
+  await presence.probed(presence.isNoticed)
   gone.throwIfAborted()
 }
 
-function encodeEvent({ scope, created }: Push, { seq, time }: Delivery, data: string): string {
-  return `id: ${scope.seal({ seq, time, created })}\nevent: message\ndata: ${data}\n\n`
+function cursorOf({ scope, created }: Push, { seq, time }: Delivery): string {
+  return scope.seal({ seq, time, created })
 }
