@@ -61,7 +61,10 @@ class Pipe {
     this.#isFromServer = isFromServer
     this.#from.on('data', (data) => this.#take(data))
     this.#from.on('end', () => {
-      this.#last = this.#last.then(() => void this.#to.end())
+      this.#last = this.#last.then(async () => {
+        await this.#holeIsOver()
+        this.#to.end()
+      })
     })
   }
 
@@ -98,7 +101,7 @@ class Pipe {
 
   async #write(slice: Buffer): Promise<void> {
     // TCP sends again what fell into a hole, until it gets through or one end has given up.
-    while (this.#weather().blackhole && !this.#to.destroyed) await waitUntil(performance.now() + HOLE_MS)
+    await this.#holeIsOver()
     const { deafToServer, cutAfterBytes = Number.POSITIVE_INFINITY } = this.#weather()
     if (deafToServer && this.#isFromServer) return
     const left = this.#isFromServer ? cutAfterBytes - this.#passed : slice.length
@@ -107,6 +110,10 @@ class Pipe {
     if (!this.#to.destroyed && !this.#to.write(passing))
       await Promise.race([once(this.#to, 'drain'), once(this.#to, 'close')]).catch(() => undefined)
     if (passing.length < slice.length) this.#reset()
+  }
+
+  async #holeIsOver(): Promise<void> {
+    while (this.#weather().blackhole && !this.#to.destroyed) await waitUntil(performance.now() + HOLE_MS)
   }
 
   #reset(): void {

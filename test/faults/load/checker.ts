@@ -25,6 +25,12 @@ export interface RunRecord {
 
 const breach = (invariant: Invariant, what: string): Breach => ({ invariant, what })
 
+const LISTED = 20
+
+/** The first of many. */
+const listed = (seqs: readonly number[]): string =>
+  seqs.slice(0, LISTED).join(', ') + (seqs.length > LISTED ? ` and ${seqs.length - LISTED} more` : '')
+
 /** All that is wrong; empty: nothing. */
 export function check(record: RunRecord): Breach[] {
   return [
@@ -75,7 +81,7 @@ function checkReader({ name, filter, seen }: ReaderRecord, truth: Truth): Breach
     ({ seq, subject }) => seq <= position && matches(filter, subject) && !told.has(seq),
   )
   if (missed.length > 0)
-    breaches.push(breach('I2', `${name} never heard of ${missed.map(({ seq }) => seq).join(', ')}`))
+    breaches.push(breach('I2', `${name} never heard of ${listed(missed.map(({ seq }) => seq))}`))
   return breaches
 }
 
@@ -84,7 +90,7 @@ function checkHanded({ truth, handed }: RunRecord): Breach[] {
   const delivered = new Set(handed.map(({ seq }) => seq))
   const never = [...truth.keys()].filter((seq) => !delivered.has(seq))
   return [
-    ...(never.length > 0 ? [breach('I5', `never handed to a worker: ${never.join(', ')}`)] : []),
+    ...(never.length > 0 ? [breach('I5', `never handed to a worker: ${listed(never)}`)] : []),
     ...handed
       .filter(({ seq, payload }) => truth.get(seq)?.payload !== payload)
       .map(({ seq, payload }) => breach('I5', `a worker was handed "${payload}" at ${seq}`)),

@@ -22,8 +22,8 @@ const CONNECT_TIMEOUT_MS = 1_000
 const REQUEST_TIMEOUT_MS = 2_000
 const PUBLISH_DEADLINE_MS = 15_000
 export const HEARTBEAT_MS = 1_000
-/** When JetStream removes the consumer of a feed that nobody ended, since its bridge or the connection was lost. */
-const INACTIVE_MS = 30_000
+/** When JetStream has removed the consumer of a feed whose bridge or connection was lost: after 10 s, a cluster some later. */
+const REMOVED_MS = 45_000
 /** What a busy machine with two cores adds to anything. */
 const SLACK_MS = 4_000
 /** JetStream requests that one request to the bridge makes one after the other at most, a dial before the first. */
@@ -278,7 +278,7 @@ async function nothingLeft(run: RowRun, { nodes }: Parts): Promise<void> {
         left = state.consumer_count
         return left === 1
       },
-      INACTIVE_MS + SLACK_MS,
+      REMOVED_MS,
     ).catch(() => run.broken('I8', `${left} consumers are left, not 1`))
   } finally {
     await native.close()

@@ -22,7 +22,7 @@ interface WireResult {
 }
 
 const WAIT_MS = 1_000
-const BATCH = 20
+const BATCH = 100
 /** The share of deliveries that are forgotten, or given back. */
 const FORGOTTEN = 0.02
 const GIVEN_BACK = 0.05

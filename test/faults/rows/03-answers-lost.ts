@@ -6,7 +6,7 @@ import type { Row, RowRun } from '../row.ts'
 
 /** How long answers are lost: long enough that some are, short enough that the connection is not given up for it. */
 const DEAF_MS = 150
-const PAUSE_MS = { least: 1_000, most: 7_000 }
+const PAUSE_MS = { least: 500, most: 9_000 }
 
 export const answersLostRow: Row = {
   number: 3,
@@ -15,7 +15,10 @@ export const answersLostRow: Row = {
   async run(run) {
     const stage = await setStage(run, { nodes: 3, proxied: true, mayBreak: false })
     for (let round = run.rounds({ full: 60, part: 6 }); round > 0; round -= 1) await loseAnswers(run, stage)
-    for (let round = run.rounds({ full: 4, part: 1 }); round > 0; round -= 1) await pauseLeader(run, stage)
+    const random = run.random('how long')
+    for (let round = run.rounds({ full: 5, part: 1 }); round > 0; round -= 1) {
+      await pauseLeader(run, stage, PAUSE_MS.least + random() * (PAUSE_MS.most - PAUSE_MS.least))
+    }
     await stage.finish()
   },
 }
@@ -32,12 +35,12 @@ async function loseAnswers(run: RowRun, { natsProxies, goOn }: Stage): Promise<v
   await goOn()
 }
 
-async function pauseLeader(run: RowRun, { cluster, goOn }: Stage): Promise<void> {
+async function pauseLeader(run: RowRun, { cluster, goOn }: Stage, ms: number): Promise<void> {
   if (!cluster) throw new Error('Row 3 needs a cluster.')
   const leader = await leaderOf(cluster, STREAM)
   await leader.pause()
   run.injected('leader paused')
-  await delay(PAUSE_MS.least + run.random('pause')() * (PAUSE_MS.most - PAUSE_MS.least))
+  await delay(ms)
   leader.resume()
   await goOn()
 }

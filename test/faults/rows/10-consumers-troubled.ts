@@ -5,9 +5,12 @@ import { type Native, openNative } from '../../live/native.ts'
 import { reasonOf } from '../load/history.ts'
 import { CONSUMER, STREAM, type Stage, setStage } from '../load/stage.ts'
 import { jsonOf } from '../load/workers.ts'
+import { CREW } from '../load/workload.ts'
 import type { Row, RowRun } from '../row.ts'
 
 const BETWEEN_MS = 400
+/** Between two requests of a client: without a fault this cluster stores more than a process wants to remember. */
+const PAUSE_MS = 100
 const WAIT_MS = 1_500
 /** After what it asked to wait, or after the consumer went away. */
 const LATE_MS = 3_000
@@ -18,7 +21,7 @@ export const troubledConsumersRow: Row = {
   fault: 'leaders step down in a loop; consumer stalled at max_ack_pending, deleted under a pull',
   shows: ['I1', 'I2', 'I3', 'I4', 'I5', 'I8', 'I9'],
   async run(run) {
-    const stage = await setStage(run, { nodes: 3 })
+    const stage = await setStage(run, { nodes: 3, crew: { ...CREW, pauseMs: PAUSE_MS } })
     const native = await openNative(stage.nodes[0]?.wsUrl ?? '')
     run.defer(() => native.close())
     await stepDownInALoop(run, stage, native)
@@ -39,7 +42,7 @@ async function stepDownInALoop(run: RowRun, stage: Stage, native: Native): Promi
     'META.LEADER.STEPDOWN',
   ]
   const random = run.random('who')
-  for (let round = run.rounds({ full: 90, part: 8 }); round > 0; round -= 1) {
+  for (let round = run.rounds({ full: 80, part: 8 }); round > 0; round -= 1) {
     const path = what[Math.floor(random() * what.length)] ?? ''
     // Between two leaders there is nobody to step down.
     const isDone = await native.ask(path).then(

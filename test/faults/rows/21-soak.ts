@@ -5,7 +5,7 @@ import { openNative } from '../../live/native.ts'
 import { leaderOf } from '../../publishing/leader.ts'
 import { rssOf } from '../../publishing/process-memory.ts'
 import { type TestNats, waitForLeader } from '../../support/nats.ts'
-import { type Sample, slopeOf } from '../load/slopes.ts'
+import { type Sample, type Slope, slopeOf } from '../load/slopes.ts'
 import { type Instance, STREAM, type Stage, setStage } from '../load/stage.ts'
 import { CREW } from '../load/workload.ts'
 import type { Row, RowRun } from '../row.ts'
@@ -15,10 +15,10 @@ const FAULT_COUNT = { full: 60, part: 1 }
 const BETWEEN_FAULTS_MS = 30_000
 const SAMPLE_MS = 5_000
 /** Requests of one client begin so much after the one before, ms: what is stored in half an hour fits into this process. */
-const PAUSE_MS = 200
+const PAUSE_MS = 500
 const MIB = 1_048_576
 /** What counts as growth, over the time looked at, where noise explains less. */
-const LEAST = { memory: 8 * MIB, count: 3 }
+const LEAST = { memory: 8 * MIB, count: 8 }
 
 type Fault = (run: RowRun, stage: Stage) => Promise<void>
 
@@ -129,14 +129,21 @@ class Watch {
 
   tell(run: RowRun): void {
     for (const [what, samples] of this.#samples) {
-      const { mean, drift, noise } = slopeOf(samples)
+      const slope = slopeOf(samples)
       const isMemory = what.endsWith('memory')
-      const written = (value: number) => (isMemory ? `${(value / MIB).toFixed(1)} MiB` : value.toFixed(1))
-      run.figure(`${what} ${written(mean)}, drift ${written(drift)} ± ${written(noise)}`)
-      if (drift > Math.max(noise, isMemory ? LEAST.memory : LEAST.count))
-        run.broken(isMemory ? 'I7' : 'I8', `${what} grows: ${written(drift)} ± ${written(noise)} in this run`)
+      const written = writtenAs(isMemory, slope)
+      run.figure(`${what} ${written}`)
+      if (slope.drift > Math.max(slope.noise, isMemory ? LEAST.memory : LEAST.count))
+        run.broken(isMemory ? 'I7' : 'I8', `${what} grows: ${written}`)
     }
   }
+}
+
+/** The mean, and by how much it moved in the time looked at, with the noise of that. */
+function writtenAs(isMemory: boolean, { mean, drift, noise }: Slope): string {
+  const unit = isMemory ? MIB : 1
+  const [level, moved, chance] = [mean, drift, noise].map((value) => (value / unit).toFixed(1))
+  return `${level}${isMemory ? ' MiB' : ''}, moved ${moved} ± ${chance}`
 }
 
 const openFilesOf = ({ pid }: Instance): number => readdirSync(`/proc/${pid}/fd`).length
