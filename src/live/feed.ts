@@ -66,6 +66,8 @@ class StreamFeed implements Feed {
   #beat: ReturnType<typeof setInterval> | undefined
   #lingering: ReturnType<typeof setTimeout> | undefined
   #ended = false
+  /** What ended it, if anything did. */
+  #failure: unknown
 
   constructor(jetstream: JetStream, { config, created, state }: StreamInfo, options: OpenFeedOptions) {
     this.#jetstream = jetstream
@@ -94,11 +96,11 @@ class StreamFeed implements Feed {
   async #checkFollowed(): Promise<void> {
     try {
       const { created } = await this.#jetstream.streamInfo(this.#stream)
-      if (created !== this.#created || this.#ended)
-        throw new BridgeError(
-          'jetstream_unavailable',
-          `Stream "${this.#stream}" cannot be followed right now.`,
-        )
+      if (created === this.#created && !this.#ended) return
+      throw (
+        this.#failure ??
+        new BridgeError('jetstream_unavailable', `Stream "${this.#stream}" cannot be followed right now.`)
+      )
     } catch (failure) {
       await this.end(failure)
       throw failure
@@ -124,6 +126,7 @@ class StreamFeed implements Feed {
   async end(failure: unknown): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    this.#failure = failure
     clearTimeout(this.#lingering)
     clearInterval(this.#beat)
     this.#options.closed()

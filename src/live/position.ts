@@ -90,7 +90,7 @@ export async function findStart(
         throw refuse('start', `the stream ends at sequence ${state.last_seq}`)
       return { created, seq: Math.max(start.seq, state.first_seq, 1) - 1 }
     case 'time':
-      return beforeTime(readBatch, info, start.time)
+      return beforeTime(jetstream, readBatch, info, start.time)
     case 'tail':
       return { created, seq: (await tailSeq(readBatch, info, filters, start.count)) - 1 }
   }
@@ -110,13 +110,31 @@ async function beforeLast(
 }
 
 /** A time past the end is the end: what comes is later than all there is. */
-async function beforeTime(readBatch: ReadBatch, info: StreamInfo, time: string): Promise<Position> {
+async function beforeTime(
+  jetstream: JetStream,
+  readBatch: ReadBatch,
+  info: StreamInfo,
+  time: string,
+): Promise<Position> {
   const wanted = toNanos(time) ?? 0n
   if (info.state.messages === 0 || wanted > (toNanos(info.state.last_ts) ?? 0n)) return latest(info)
   if (wanted <= (toNanos(info.state.first_ts) ?? 0n)) return earliest(info)
   const { messages } = await readBatch({ from: { time }, batch: 1, maxBytes: 1 })
-  const [first] = messages
-  return first ? { created: info.created, seq: first.seq - 1 } : latest(info)
+  const seq = messages[0]?.seq ?? (await firstSince(jetstream, info, wanted))
+  return { created: info.created, seq: seq - 1 }
+}
+
+/** For a replica that lags and has nothing so late: the leader tells it, by halving, since it looks up no times. */
+async function firstSince(jetstream: JetStream, { config, state }: StreamInfo, wanted: bigint) {
+  let before = state.first_seq - 1
+  let since = state.last_seq + 1
+  while (since - before > 1) {
+    const middle = Math.floor((before + since) / 2)
+    const message = await jetstream.getMessage(config.name, { seq: middle, nextBySubject: '>' })
+    if (!message || (toNanos(message.time) ?? 0n) >= wanted) since = middle
+    else before = Math.max(middle, Math.min(message.seq, since - 1))
+  }
+  return since
 }
 
 /** The sequence from which on `count` messages match, found by halving: JetStream counts forward alone. */

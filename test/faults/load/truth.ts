@@ -1,4 +1,5 @@
 /** Owns what a stream really has, asked of JetStream itself past the bridge. */
+import { until } from '../../contract/expectations.ts'
 import { covers } from '../../live/filters.ts'
 import { type Native, openNative, type State } from '../../live/native.ts'
 
@@ -40,7 +41,10 @@ async function readAll({ ask }: Native, stream: string): Promise<Truth> {
   const work = async () => {
     while (next <= state.last_seq) {
       const seq = next++
-      const { message } = await ask<RawMessage>(`STREAM.MSG.GET.${stream}`, { seq })
+      // Between two leaders there is nobody to ask.
+      const { message } = await until(`message ${seq}`, () =>
+        ask<RawMessage>(`STREAM.MSG.GET.${stream}`, { seq }).catch(() => undefined),
+      )
       found.push({
         seq,
         subject: message.subject,

@@ -75,7 +75,8 @@ function ownLine(name: string, value: string): string | undefined {
 /** As HTTP has it: what is there twice is one list. */
 const combine = (lines: FuzzedRequest['lines']) =>
   [...Map.groupBy(lines, ([name]) => name.toLowerCase())].map(
-    ([name, alike]) => [name, alike.map(([, value]) => value.toWellFormed().trim()).join(', ')] as const,
+    ([name, alike]) =>
+      [name, alike.map(([, value]) => trimmedAsHttp(value.toWellFormed())).join(', ')] as const,
   )
 
 const single: Make = (words, nextId) => {
@@ -243,3 +244,6 @@ export function createRequests(words: Words): () => FuzzedRequest {
   }
   return () => words.pick(MAKES)(words, nextId)
 }
+
+/** HTTP takes these alone off the ends of a value, not what else Unicode calls white space. */
+const trimmedAsHttp = (value: string): string => value.replaceAll(/^[ \t]+|[ \t]+$/g, '')
