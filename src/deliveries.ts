@@ -77,9 +77,19 @@ export function countDeliveries(
 export const isDismissed = (failure: unknown, client: AbortSignal): boolean =>
   failure instanceof DOMException && failure.name === 'AbortError' && !client.aborted
 
-/** Gives deliveries back, so that another client has them at once. What cannot be given back returns after the ack wait. */
-export async function giveBack(jetstream: JetStream, deliveries: readonly Delivery[]): Promise<void> {
-  await Promise.allSettled(
-    deliveries.map(({ replySubject }) => jetstream.settle(replySubject, { action: 'nak' })),
-  )
+/**
+ * Gives deliveries back, so that another client has them at once; what cannot be given back returns after the ack wait. A delivery
+ * whose time is over is left alone: JetStream would take back what another client has by now. `consumer`: where it is
+ * known, and so how long that is.
+ */
+export async function giveBack(
+  jetstream: JetStream,
+  deliveries: readonly Delivery[],
+  consumer: ConsumerInfo | undefined,
+): Promise<void> {
+  const endOf = ({ deliveryCount, receivedAt }: Delivery) =>
+    consumer ? deadlineOf(consumer, deliveryCount, receivedAt) : receivedAt + MARGIN_MS
+  const now = Date.now()
+  const own = deliveries.filter((delivery) => now < endOf(delivery))
+  await Promise.allSettled(own.map(({ replySubject }) => jetstream.settle(replySubject, { action: 'nak' })))
 }

@@ -1,5 +1,5 @@
 /** Owns telling whether clients that wait are still there, where only writing to them shows it. */
-import { delay } from './turns.ts'
+import { delay, soon } from './turns.ts'
 
 /** How long a connection takes to show that nobody is at its other end, once something was written to it. */
 const PROBED_MS = 10
@@ -18,6 +18,11 @@ export interface Presence {
   settled(promise: Promise<unknown>, ms: number): Promise<boolean>
   /** Waits until what was written last has shown whether the client is there; less long for one that has just asked. */
   probed(isFresh?: boolean): Promise<void>
+}
+
+/** On Node a connection that has ended, or that a write has shown to be gone, is heard of in the next turns. */
+async function polled(): Promise<void> {
+  for (let turn = 0; turn < 2 * TURNS; turn += 1) await new Promise<void>((resolve) => soon(resolve))
 }
 
 export function createPresence(isNoticed: boolean): Presence {
@@ -44,6 +49,7 @@ export function createPresence(isNoticed: boolean): Presence {
       })
     },
     async probed(isFresh = false) {
+      if (isNoticed) return await polled()
       await delay(isFresh ? FRESHLY_PROBED_MS : PROBED_MS)
       for (let turn = 0; turn < TURNS; turn += 1) await delay(0)
     },

@@ -151,14 +151,12 @@ async function pullWithInfo(
   ])
   if (pulled.status === 'rejected') throw pulled.reason
   if (info.status === 'fulfilled') return [info.value, pulled.value]
-  await giveBack(jetstream, pulled.value)
+  await giveBack(jetstream, pulled.value, undefined)
   throw info.reason
 }
 
 /** Pieces of an answer, large enough that their number does not cost. */
 const PIECE_CHARS = 65_536
-/** An answer that Node takes before it writes, and of which it notices afterwards that nobody got it. */
-const SMALL_CHARS = 16_384
 
 /** Writes the answer; what the client did not take the whole of is given back. */
 async function* encodePulled(
@@ -171,26 +169,23 @@ async function* encodePulled(
   countDeliveries(c.var.dependencies.metrics, 'pull', deliveries)
   try {
     const encode = deliveryEncoder(c.var.session, info, form)
-    const { presence } = c.var.dependencies
     let piece = '{"messages":['
-    let length = 0
     for (const [index, delivery] of deliveries.entries()) {
       piece += (index > 0 ? ',' : '') + encode(delivery)
       if (piece.length < PIECE_CHARS) continue
-      length += piece.length
       yield piece
       piece = ''
     }
     yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}}`
     // A connection whose other end is gone takes one write; it is the next one that fails.
-    if (deliveries.length > 0 && (!presence.isNoticed || length + piece.length > SMALL_CHARS)) {
-      await presence.probed(true)
+    if (deliveries.length > 0) {
+      await c.var.dependencies.presence.probed(true)
       yield '\n'
     }
     taken = true
   } finally {
     const { signal } = c.req.raw
-    const giveAllBack = () => giveBack(c.var.session.jetstream, deliveries)
+    const giveAllBack = () => giveBack(c.var.session.jetstream, deliveries, info)
     if (!taken || signal.aborted) await giveAllBack()
     // Node's server takes a small answer before it writes: that the client is gone shows after that.
     else signal.addEventListener('abort', () => void giveAllBack(), { once: true })

@@ -45,7 +45,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
         if (isDismissed(failure, gone)) return yield farewell(cursor)
         // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
         if (gone.aborted || !isPassing(failure)) throw failure
-        await giveBack(jetstream, unsent.splice(0))
+        await giveBack(jetstream, unsent.splice(0), push.consumer)
         await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, HEARTBEAT_MS)))
         pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
       }
@@ -62,7 +62,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
     yield `event: error\ndata: ${JSON.stringify(toProblem(failure, c.var.requestId))}\n\n`
   } finally {
     push.onEnd()
-    await giveBack(jetstream, unsent)
+    await giveBack(jetstream, unsent, push.consumer)
   }
 }
 
