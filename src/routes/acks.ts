@@ -5,7 +5,7 @@ import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { deadlineOf, encodeDeadline } from '../deliveries.ts'
 import { BridgeError, toProblem } from '../errors.ts'
-import type { AckAction, ConsumerInfo } from '../jetstream.ts'
+import type { AckAction, ConsumerInfo, JetStream } from '../jetstream.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { type Ack, type AckResult, ackResultsSchema, acksSchema, isPlain } from '../schemas/ack.ts'
 import { json } from '../schemas/examples.ts'
@@ -91,7 +91,9 @@ function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult
     const consumer = await consumerOf(claim)
     if (consumer.created !== claim.consumerCreated || claim.deadlineMs <= now()) return STALE
     const renewedFrom = now()
-    await jetstream.settle(claim.replySubject, toAction(ack))
+    await jetstream
+      .settle(claim.replySubject, toAction(ack))
+      .catch((failure: unknown) => explainUnsettled(jetstream, claim, failure))
     if (ack.action !== 'progress') return OK
     const deadlineMs = deadlineOf(consumer, claim.deliveryCount, renewedFrom)
     const ack_token = ackTokens.seal({ ...claim, deadlineMs })
@@ -106,6 +108,18 @@ function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult
     }
   }
   return Promise.all(asked.map(resultOf))
+}
+
+/** Nobody takes an ack for a consumer that is gone, nor for one that has no leader just now: that one is acked later. */
+async function explainUnsettled(
+  jetstream: JetStream,
+  { stream, consumer, consumerCreated }: DeliveryClaim,
+  failure: unknown,
+): Promise<never> {
+  if (!(failure instanceof BridgeError && GONE.has(failure.code))) throw failure
+  const { created } = await jetstream.consumerInfo(stream, consumer)
+  if (created !== consumerCreated) throw failure
+  throw new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
 }
 
 function toAction(ack: Ack): AckAction {
