@@ -57,6 +57,8 @@ export class Tail {
   }
 
   pull(controller: Controller): Promise<void> | undefined {
+    // It comes late, and was given up.
+    if (this.#ended) return void controller.close()
     if (!this.#outlet.controller) clearTimeout(this.#unclaimed)
     this.#outlet.ask(controller)
     if (this.#isDismissed) return this.#leave()
@@ -144,8 +146,7 @@ export class Tail {
     if (!last) return
     this.#moveTo(last)
     this.#parts.metrics.deliveries.add(chunks.reduce((sum, { messages }) => sum + messages, 0))
-    const [only] = chunks
-    this.#outlet.write(chunks.length === 1 && only ? only.bytes : joinBytes(chunks))
+    this.#outlet.write(chunks.length === 1 ? last.bytes : joinBytes(chunks))
   }
 
   /** Something is written in any case: a read that waits for it must not wait on. */
@@ -242,13 +243,12 @@ export class Tail {
 
   /** Reads until the leader has no more, and no further than `lastSeq`: what comes after that waits at the seat. */
   async *#readUpTo(lastSeq: number): AsyncGenerator<string, void, undefined> {
-    const { jetstream } = this.#parts
     for (;;) {
       const { seq } = this.#position
       // Where there is nothing to read, the position is checked and no more.
       const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
-      const from = { position: this.#position }
-      const page = upTo(lastSeq, await readPage(jetstream, { ...this.#request, ...step, from }))
+      const request = { ...this.#request, ...step, from: { position: this.#position } }
+      const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request))
       if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
       yield* this.#pageEvents(page)
       if (page.position.seq >= lastSeq) return
