@@ -236,16 +236,17 @@ describe.runIf(HOSTS.includes('node'))('SIGTERM', () => {
 
   test('a second one ends it at once', async () => {
     const host = await start({ SHUTDOWN_MS: '60000' })
-    const stream = await makeStream(host)
-    for (const _ of range(1, 30)) await publish(host, stream, 'x'.repeat(500_000))
-    const target = `/v1/streams/${stream}/messages?start=beginning`
-    const stalled = await openRaw(host.url, {
-      method: 'GET',
-      target,
-      headers: { Accept: 'text/event-stream' },
+    // A publish whose body never comes to its end.
+    const unfinished = await openRaw(host.url, {
+      method: 'POST',
+      target: '/v1/subjects/nobody.listens/messages',
+      headers: { 'Content-Length': '10' },
+      body: 'some',
     })
-    ends.push(stalled.vanish)
-    await stalled.head()
+    ends.push(unfinished.vanish)
+    await until('it is under way', async () =>
+      /^sluice_http_requests_in_flight 2$/m.test((await metrics(host)).text),
+    )
     process.kill(host.pid, 'SIGTERM')
     await until('the first one is heard', async () =>
       fetch(`${host.url}/livez`).then(
