@@ -37,11 +37,14 @@ async function begin(type: string): Promise<Socket> {
   return socket
 }
 
+/** However it comes to that: `once` would reject with a reset. */
+const closing = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve))
+
 /** Sends a piece of body every so often, until it is over; answers how long that took. */
 async function drip(socket: Socket, forMs: number): Promise<number> {
   const began = performance.now()
   const timer = setInterval(() => socket.write('1\r\nx\r\n'), 50)
-  const closed = once(socket, 'close')
+  const closed = closing(socket)
   const stop = setTimeout(() => {
     clearInterval(timer)
     socket.end('0\r\n\r\n')
@@ -65,7 +68,7 @@ describe('endSlowBodies', () => {
   test('ends a stream of lines in which nothing comes', async () => {
     const socket = await begin(LINES)
     const began = performance.now()
-    await once(socket.resume(), 'close')
+    await closing(socket.resume())
     expect(performance.now() - began).toBeGreaterThan(TIMES.silenceMs)
   })
 })
