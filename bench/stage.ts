@@ -44,7 +44,7 @@ export type Stage = {
   /** What has been started of them. */
   peerVersions: ReadonlySet<string>
   /** For what needs a process of its own: the caller stops it, and the end of the bench does so at the latest. */
-  startFresh: (name: HostName, env?: Record<string, string>) => Promise<SluiceServer>
+  startFresh: (name: HostName, inspectorPort?: number) => Promise<SluiceServer>
   startFreshNchan: () => Promise<Nchan>
 }
 
@@ -55,6 +55,7 @@ const startHost = async (
   name: HostName,
   natsUrl: string,
   more: Record<string, string>,
+  inspectorPort?: number,
 ): Promise<SluiceServer> => {
   const log = join(FOLDER, `${name}.log`)
   const env = {
@@ -63,7 +64,7 @@ const startHost = async (
     TOKEN_KEYS: `bench:${randomBytes(32).toString('base64url')}`,
     ...more,
   }
-  return await (name === 'node' ? startNode : startWorkerd)({ port: 0, env, log })
+  return await (name === 'node' ? startNode : startWorkerd)({ port: 0, env, log, inspectorPort })
 }
 
 /** What undoes things, the newest first; whatever is under way ends, too. */
@@ -139,8 +140,8 @@ export const setStage = async (
     http: load(),
     replay: load(),
     ...createPeers(folder, endings),
-    async startFresh(name, env = {}) {
-      const server = await startHost(name, natsUrl, env)
+    async startFresh(name, inspectorPort) {
+      const server = await startHost(name, natsUrl, {}, inspectorPort)
       endings.push(() => server.stop())
       return server
     },

@@ -12,6 +12,8 @@ export type SluiceOptions = {
   hostname?: string
   /** Settings, by their names in `src/settings.ts`. */
   env: Record<string, string>
+  /** Has V8's inspector listen there, on the loopback alone. */
+  inspectorPort?: number | undefined
   /** The file that takes what it prints; without one it prints to this process's output. */
   log?: string
   /** Hears of slow steps. */

@@ -31,12 +31,16 @@ const SHUTDOWN_MS = '1200'
  * Throws with the end of its log when it does not come up.
  */
 export const startNode = async (options: SluiceOptions): Promise<SluiceServer> => {
-  const { hostname = '127.0.0.1', env, log } = options
+  const { hostname = '127.0.0.1', env, log, inspectorPort } = options
   const port = options.port === 0 ? await freePort() : options.port
   const server = await startServer({
     name: 'node',
     command: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', join(ROOT, 'src', 'node.ts')],
+    args: [
+      '--disable-warning=ExperimentalWarning',
+      ...(inspectorPort ? [`--inspect=${address('127.0.0.1', inspectorPort)}`] : []),
+      join(ROOT, 'src', 'node.ts'),
+    ],
     env: { ...passedOn(), NODE_ENV: 'production', SHUTDOWN_MS, ...env, HOST: hostname, PORT: String(port) },
     ...(log ? { logPath: log } : { pipeStdout: true }),
   })

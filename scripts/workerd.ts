@@ -65,7 +65,7 @@ const sluice :Workerd.Worker = (
  * Throws with the end of its log when it does not come up.
  */
 export const startWorkerd = async (options: SluiceOptions): Promise<SluiceServer> => {
-  const { hostname = '127.0.0.1', env, log } = options
+  const { hostname = '127.0.0.1', env, log, inspectorPort } = options
   const bundle = await getWorkerBundle(options.say)
   const port = options.port === 0 ? await freePort() : options.port
   const settings = { ...bundle.vars, ...env }
@@ -76,7 +76,11 @@ export const startWorkerd = async (options: SluiceOptions): Promise<SluiceServer
     const server = await startServer({
       name: 'workerd',
       command: workerdPath(),
-      args: ['serve', path],
+      args: [
+        'serve',
+        path,
+        ...(inspectorPort ? [`--inspector-addr=${address('127.0.0.1', inspectorPort)}`] : []),
+      ],
       env: { TZ: 'UTC', ...settings },
       ...(log ? { logPath: log } : {}),
     })

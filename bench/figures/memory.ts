@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { HostName } from '../../scripts/host.ts'
+import { collectGarbage } from '../../scripts/inspector.ts'
 import { freePort } from '../../scripts/ports.ts'
 import type { Contender, Figure, Floor, Measurement } from '../figure.ts'
 import type { Pace } from '../options.ts'
@@ -23,23 +24,7 @@ export const residentKiB = (pids: readonly number[]): number =>
     return sum + Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1])
   }, 0)
 
-/** Has Node collect its garbage, by its inspector. */
-const collectGarbage = async (pid: number, port: number): Promise<void> => {
-  process.kill(pid, 'SIGUSR1')
-  await delay(500)
-  const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
-    webSocketDebuggerUrl: string
-  }[]
-  const socket = new WebSocket(targets[0]?.webSocketDebuggerUrl ?? '')
-  await new Promise<void>((resolve, reject) => {
-    socket.onerror = () => reject(new Error('the inspector cannot be reached'))
-    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' }))
-    socket.onmessage = () => resolve()
-  })
-  socket.close()
-}
-
-type Collect = () => Promise<void>
+type Collect = () => Promise<unknown>
 
 /** Resident memory of `readers` that a collection does not free: with them, and without them. */
 const collected = async (
@@ -85,10 +70,9 @@ const measureReaders = async (
 const measureHost = async (stage: Stage, name: HostName, readers: number): Promise<Measurement> => {
   const stream = await prepareStream(stage, 'memory')
   const port = await freePort()
-  const env: Record<string, string> =
-    name === 'node' ? { NODE_OPTIONS: `--inspect-port=127.0.0.1:${port}` } : {}
-  const host = await stage.startFresh(name, env)
-  const collect = name === 'node' ? () => collectGarbage(host.pid, port) : undefined
+  // workerd collects as it takes its next request, and here there is none.
+  const host = await stage.startFresh(name, name === 'node' ? port : undefined)
+  const collect = name === 'node' ? () => collectGarbage(port) : undefined
   try {
     const source = sluiceSource(stage, stream, { url: host.url, pid: host.pid })
     return await measureReaders(stage, source, { readers, collect })

@@ -38,12 +38,18 @@ let started = 0
  */
 export const startHost = async (
   name: HostName,
-  options: { natsUrl: string; env?: Record<string, string>; port?: number },
+  options: {
+    natsUrl: string
+    env?: Record<string, string>
+    port?: number
+    inspectorPort?: number | undefined
+  },
 ): Promise<TestHost> => {
   started += 1
   const logPath = join(LOGS, `${name}-${process.pid}-${started}.log`)
   const server = await STARTERS[name]({
     port: options.port ?? 0,
+    inspectorPort: options.inspectorPort,
     env: { AUTH: 'none', LOG: 'off', TOKEN_KEYS: newTokenKey(), NATS_URL: options.natsUrl, ...options.env },
     log: logPath,
   })
