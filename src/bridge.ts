@@ -4,6 +4,7 @@ import { createLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { createPresence } from './presence.ts'
 import type { Settings } from './settings.ts'
+import { createTimers } from './timers.ts'
 import { readKeyring } from './tokens/seal.ts'
 import { createTickets } from './tokens/ticket.ts'
 
@@ -15,6 +16,7 @@ interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession
 /** The real parts of a bridge, on this machine's clock. */
 export function createDependencies(settings: Settings, parts: HostParts): Dependencies {
   const { host, metrics, openSession, writeLine } = parts
+  const startTimer = createTimers()
   return {
     host,
     openSession,
@@ -22,7 +24,8 @@ export function createDependencies(settings: Settings, parts: HostParts): Depend
     settings,
     ...createLimits(settings, metrics),
     // On Workers a client's leaving shows only when something is written to it.
-    presence: createPresence(host === 'node'),
+    presence: createPresence(host === 'node', startTimer),
+    startTimer,
     tickets: createTickets(readKeyring(settings.TOKEN_KEYS)),
     now: Date.now,
     log: createLog(settings.LOG, writeLine),

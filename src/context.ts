@@ -7,6 +7,7 @@ import type { Presence } from './presence.ts'
 import type { StreamReader } from './reading.ts'
 import type { MessageIdOf } from './schemas/names.ts'
 import type { Settings } from './settings.ts'
+import type { StartTimer } from './timers.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'
 import type { Ticket, Tickets } from './tokens/ticket.ts'
@@ -41,6 +42,7 @@ export interface Dependencies extends Limits {
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
   readonly presence: Presence
+  readonly startTimer: StartTimer
   readonly metrics: Metrics
   readonly log: Log
   now(): number

@@ -1,4 +1,5 @@
 /** Owns bodies that are written piece by piece, and that learn what the client did not take. */
+import type { StartTimer } from './timers.ts'
 
 /**
  * Pieces of an answer. Asking for the next piece means that the one before was taken; ending early (`return`) means
@@ -13,33 +14,39 @@ const UNREAD_MS = 5_000
 /** The same once there is something to lose on it. */
 const UNREAD_CONTENT_MS = 500
 
+interface PiecesOptions {
+  readonly startTimer: StartTimer
+  /** Aborted when the client leaves. */
+  readonly gone: AbortController
+  /** Settles when there is something to lose on a client that is gone. */
+  readonly content?: Promise<unknown> | undefined
+}
+
 /**
- * A body that asks for a piece only when the connection takes it, and aborts `gone` when the client leaves.
+ * A body that asks for a piece only when the connection takes it.
  * Starts the pieces at once, so that their `finally` always runs, also where nobody ever reads the body.
- * `content`: settles when there is something to lose on a client that is gone.
  */
 export async function streamPieces(
   pieces: Pieces,
-  gone = new AbortController(),
-  content?: Promise<unknown>,
+  { startTimer, gone, content }: PiecesOptions,
 ): Promise<ReadableStream<Uint8Array>> {
   let ready: IteratorResult<string, void> | undefined = await pieces.next()
   const end = async () => {
-    clearTimeout(unread)
+    stopWaiting()
     gone.abort()
     await pieces.return()
   }
-  let unread = setTimeout(() => void end(), UNREAD_MS)
+  let stopWaiting = startTimer(() => void end(), UNREAD_MS)
   const hurry = () => {
     if (!ready) return
-    clearTimeout(unread)
-    unread = setTimeout(() => void end(), UNREAD_CONTENT_MS)
+    stopWaiting()
+    stopWaiting = startTimer(() => void end(), UNREAD_CONTENT_MS)
   }
   content?.then(hurry, hurry)
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        if (ready) clearTimeout(unread)
+        if (ready) stopWaiting()
         const next = ready ?? (await pieces.next())
         ready = undefined
         if (next.done) controller.close()

@@ -1,4 +1,5 @@
 /** Owns telling whether clients that wait are still there, where only writing to them shows it. */
+import type { StartTimer } from './timers.ts'
 import { delay, soon } from './turns.ts'
 
 /** How long a connection takes to show that nobody is at its other end, once something was written to it. */
@@ -25,7 +26,7 @@ async function polled(): Promise<void> {
   for (let turn = 0; turn < 2 * TURNS; turn += 1) await new Promise<void>((resolve) => soon(resolve))
 }
 
-export function createPresence(isNoticed: boolean): Presence {
+export function createPresence(isNoticed: boolean, startTimer: StartTimer): Presence {
   const waiting = new Set<() => void>()
   return {
     isNoticed,
@@ -35,12 +36,12 @@ export function createPresence(isNoticed: boolean): Presence {
     settled(promise, ms) {
       return new Promise((resolve) => {
         const finish = (isSettled: boolean) => {
-          clearTimeout(timer)
+          stop()
           waiting.delete(probe)
           resolve(isSettled)
         }
         const probe = () => finish(false)
-        const timer = setTimeout(probe, ms)
+        const stop = startTimer(probe, ms)
         waiting.add(probe)
         promise.then(
           () => finish(true),

@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { BridgeError } from './errors.ts'
 import type { Hold } from './limits.ts'
+import { delay } from './turns.ts'
 
 /** A body that is refused is still taken off the connection, up to so much and for so long: else the answer is lost. */
 const MAX_DRAINED_BYTES = 16_777_216
@@ -161,9 +162,7 @@ async function drainStream(body: ReadableStream<Uint8Array>): Promise<void> {
 }
 
 async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  await Promise.race([work, new Promise((resolve) => (timer = setTimeout(resolve, ms)))])
-  clearTimeout(timer)
+  await Promise.race([work, delay(ms)])
 }
 
 const tooLarge = (maxBytes: number) =>

@@ -69,8 +69,8 @@ export interface ReadRequest {
 export interface PageRequest extends ReadRequest {
   readonly limit: number
   readonly maxBytes: number
-  /** Set: where there is nothing, wait for a message until this is aborted. */
-  readonly waitUntil?: AbortSignal
+  /** Where there is nothing, wait for a message so long, ms, or until the client leaves. */
+  readonly wait?: { readonly forMs: number; readonly signal: AbortSignal }
   /** There should be something: the first batch is asked for together with what the position is checked against. */
   readonly eager?: boolean
   /** The page may end where a batch of JetStream's does, short of its bounds: for reads that go on at once. */

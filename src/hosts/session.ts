@@ -1,7 +1,8 @@
 /** Owns what a host keeps for one caller: a NATS connection, its live feeds, its tokens, and when they end. */
+import { abortWith } from '../abort.ts'
 import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
-import type { JetStream, PullRequest } from '../jetstream.ts'
+import type { JetStream } from '../jetstream.ts'
 import { createStreamReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
@@ -40,11 +41,13 @@ export function openSession(
   const pull: JetStream['pull'] = async (stream, consumer, request) => {
     const dismissed = new AbortController()
     if (isDismissed) dismissed.abort()
+    const letGo = abortWith(dismissed, request.signal)
     pulls.add(dismissed)
     try {
-      return await connection.jetstream.pull(stream, consumer, endedBy(dismissed.signal, request))
+      return await connection.jetstream.pull(stream, consumer, { ...request, signal: dismissed.signal })
     } finally {
       pulls.delete(dismissed)
+      letGo()
     }
   }
   const jetstream: JetStream = { ...connection.jetstream, pull }
@@ -73,8 +76,3 @@ export function openSession(
     },
   }
 }
-
-const endedBy = (signal: AbortSignal, request: PullRequest): PullRequest => ({
-  ...request,
-  signal: AbortSignal.any([request.signal, signal]),
-})

@@ -3,6 +3,7 @@ import { BridgeError } from '../errors.ts'
 import type { JetStream, LiveSubscription, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Gap } from '../reading.ts'
+import type { StartTimer } from '../timers.ts'
 import { Channel, keyOf, type Wants } from './channel.ts'
 import { type BufferBudget, type FeedPoint, type Seat, SeatBuffer } from './seat.ts'
 import { SubjectTree } from './subject-tree.ts'
@@ -22,6 +23,7 @@ export interface FeedOptions {
   readonly bufferBytes: number
   /** What all readers together may. */
   readonly budget: BufferBudget
+  readonly startTimer: StartTimer
   readonly metrics: LiveMetrics
 }
 
@@ -64,7 +66,7 @@ class StreamFeed implements Feed {
   #asking: Promise<void> | undefined
   #subscription: LiveSubscription | undefined
   #beat: ReturnType<typeof setInterval> | undefined
-  #lingering: ReturnType<typeof setTimeout> | undefined
+  #stopLingering: (() => void) | undefined
   #ended = false
   /** What ended it, if anything did. */
   #failure: unknown
@@ -109,7 +111,7 @@ class StreamFeed implements Feed {
 
   join(wants: Wants, afterSeq: number): Seat | undefined {
     if (this.#ended) return undefined
-    clearTimeout(this.#lingering)
+    this.#stopLingering?.()
     const channel = this.#channels.get(keyOf(wants)) ?? this.#open(wants)
     const seat = new SeatBuffer({
       ...this.#options,
@@ -127,7 +129,7 @@ class StreamFeed implements Feed {
     if (this.#ended) return
     this.#ended = true
     this.#failure = failure
-    clearTimeout(this.#lingering)
+    this.#stopLingering?.()
     clearInterval(this.#beat)
     this.#options.closed()
     if (this.#beat) this.#options.metrics.feeds.add(-1)
@@ -167,8 +169,8 @@ class StreamFeed implements Feed {
     if (channel.seats.size === 0 && !stillComing && this.#channels.get(channel.key) === channel)
       this.#close(channel)
     if (this.#channels.size === 0 && !this.#ended) {
-      clearTimeout(this.#lingering)
-      this.#lingering = setTimeout(() => void this.end(undefined), LINGER_MS)
+      this.#stopLingering?.()
+      this.#stopLingering = this.#options.startTimer(() => void this.end(undefined), LINGER_MS)
     }
   }
 

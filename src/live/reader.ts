@@ -1,15 +1,17 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
+import { abortWith } from '../abort.ts'
 import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
+import { createTimers, type StartTimer } from '../timers.ts'
 import { checksumOf } from '../tokens/cursor.ts'
-import { createFeeds, type Feeds } from './feeds.ts'
+import { createFeeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
 import { movedTo } from './places.ts'
 import { BufferBudget, type LiveItem, type Seat } from './seat.ts'
-import { Tail } from './tail.ts'
+import { Tail, type TailParts } from './tail.ts'
 
 /** The first page of a tail: small, so that the answer begins soon. */
 const FIRST_STEP = { limit: 100, maxBytes: 262_144 }
@@ -35,9 +37,10 @@ export interface ReaderOptions {
 }
 
 export function createStreamReader(jetstream: JetStream, options: ReaderOptions): OpenedReader {
+  const startTimer = createTimers()
   const budget = new BufferBudget(MAX_BUFFERED_BYTES)
-  const feeds = createFeeds(jetstream, { ...options, budget })
-  const parts = { jetstream, feeds, heartbeatMs: options.heartbeatMs, metrics: options.metrics }
+  const feeds = createFeeds(jetstream, { ...options, budget, startTimer })
+  const parts = { jetstream, feeds, startTimer, heartbeatMs: options.heartbeatMs, metrics: options.metrics }
   const incarnations = createIncarnations(jetstream, options.now)
   /** How everyone who may stay for long is told to leave. */
   const guests = new Set<() => void>()
@@ -50,15 +53,19 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
   return {
     async page(request) {
       admit()
-      if (!request.waitUntil) return await readPage(jetstream, request)
-      const dismissed = new AbortController()
-      const leave = () => dismissed.abort()
+      const { wait } = request
+      if (!wait) return await readPage(jetstream, request)
+      const over = new AbortController()
+      const leave = () => over.abort()
+      const stop = startTimer(leave, wait.forMs)
+      const letGo = abortWith(over, wait.signal)
       guests.add(leave)
       try {
-        const until = AbortSignal.any([request.waitUntil, dismissed.signal])
-        return await waitForPage(jetstream, feeds, request, until)
+        return await waitForPage(parts, request, over.signal)
       } finally {
         guests.delete(leave)
+        letGo()
+        stop()
       }
     },
 
@@ -97,8 +104,7 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
 
 /** A page, or what the live end brings before `until` is aborted; then an empty page from where the live end is. */
 async function waitForPage(
-  jetstream: JetStream,
-  feeds: Feeds,
+  { jetstream, feeds, startTimer }: TailParts,
   request: PageRequest,
   until: AbortSignal,
 ): Promise<Page> {
@@ -111,7 +117,7 @@ async function waitForPage(
     const missed = await next()
     if (isAnswer(missed)) return missed
     for (;;) {
-      const item = await nextItem(seat, until)
+      const item = await nextItem(seat, until, startTimer)
       if (item && item.kind !== 'idle') return await next()
       if (until.aborted) return { ...missed, position: laterOf(missed.position, seat) }
     }
@@ -121,17 +127,21 @@ async function waitForPage(
 }
 
 /** What comes next; undefined after a while, or when aborted. */
-async function nextItem(seat: Seat, until: AbortSignal): Promise<LiveItem | undefined> {
+async function nextItem(
+  seat: Seat,
+  until: AbortSignal,
+  startTimer: StartTimer,
+): Promise<LiveItem | undefined> {
   const [item] = seat.take(1)
   if (item || until.aborted) return item
   return await new Promise((resolve) => {
     const done = (next?: LiveItem) => {
-      clearTimeout(timer)
+      cease()
       until.removeEventListener('abort', stop)
       resolve(next)
     }
     const stop = () => done()
-    const timer = setTimeout(stop, PATIENCE_MS)
+    const cease = startTimer(stop, PATIENCE_MS)
     until.addEventListener('abort', stop)
     seat.wait(done)
   })

@@ -4,6 +4,7 @@ import { farewell } from '../farewell.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
+import type { StartTimer } from '../timers.ts'
 import { caughtUpEvent, errorEvent, gapEvent, HEARTBEAT, pageEvents, retryEvent } from './events.ts'
 import { type Feeds, isOfStream } from './feeds.ts'
 import { cursorExpired, readPage } from './history.ts'
@@ -23,6 +24,7 @@ const LONGEST_PAUSE_MS = 5_000
 export interface TailParts {
   readonly jetstream: JetStream
   readonly feeds: Feeds
+  readonly startTimer: StartTimer
   readonly heartbeatMs: number
   readonly metrics: LiveMetrics
 }
@@ -42,7 +44,7 @@ export class Tail {
   readonly #outlet = new Outlet()
   #seat: Seat | undefined
   #counted: 'readersCatchingUp' | 'readersLive' | undefined
-  #unclaimed: ReturnType<typeof setTimeout> | undefined
+  readonly #stopWaiting: () => void
   #isDismissed = false
   #ended = false
 
@@ -52,14 +54,14 @@ export class Tail {
     this.#request = request
     this.#position = first.position
     this.#history = this.#begin(first)
-    this.#unclaimed = setTimeout(() => this.#end(), FIRST_PULL_MS)
+    this.#stopWaiting = parts.startTimer(() => this.#end(), FIRST_PULL_MS)
     this.#count('readersCatchingUp')
   }
 
   pull(controller: Controller): Promise<void> | undefined {
     // It comes late, and was given up.
     if (this.#ended) return void controller.close()
-    if (!this.#outlet.controller) clearTimeout(this.#unclaimed)
+    if (!this.#outlet.controller) this.#stopWaiting()
     this.#outlet.ask(controller)
     if (this.#isDismissed) return this.#leave()
     if (this.#seat) return this.#writeLive(this.#seat)
@@ -288,7 +290,7 @@ export class Tail {
     if (this.#ended) return
     this.#ended = true
     this.#outlet.drop()
-    clearTimeout(this.#unclaimed)
+    this.#stopWaiting()
     this.#count(undefined)
     this.#request.onEnd()
     this.#seat?.leave()

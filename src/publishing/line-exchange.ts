@@ -1,6 +1,7 @@
 /** Owns a conversation in lines: messages come, their results go, and neither waits for the other to end. */
 import { BridgeError, toProblem } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
+import type { StartTimer } from '../timers.ts'
 import { delay } from '../turns.ts'
 import type { Line } from './lines.ts'
 import type { Outcome, Pipeline } from './pipeline.ts'
@@ -16,6 +17,7 @@ const UTF8 = new TextEncoder()
 export interface LineExchangeParts {
   readonly lines: AsyncIterable<readonly Line[]>
   readonly pipeline: Pipeline
+  readonly startTimer: StartTimer
   /** Throws what is wrong with a line. */
   read(line: Line): OutgoingMessage
   /** The result lines of these outcomes, the first of which is about the message at `index`. */
@@ -36,7 +38,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   #isRead = false
   #unreadable: unknown
   #reading: Promise<void> | undefined
-  #stalled: ReturnType<typeof setTimeout> | undefined
+  #stopWaiting: (() => void) | undefined
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
 
   constructor(parts: LineExchangeParts) {
@@ -46,7 +48,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   }
 
   async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    clearTimeout(this.#stalled)
+    this.#stopWaiting?.()
     this.#controller = controller
     this.#reading ??= this.#publishAll()
     while (!this.#isAnswered()) {
@@ -113,7 +115,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   }
 
   #awaitClient(): void {
-    this.#stalled = setTimeout(() => this.#giveUp(), STALLED_MS)
+    this.#stopWaiting = this.#parts.startTimer(() => this.#giveUp(), STALLED_MS)
   }
 
   #giveUp(): void {
@@ -122,7 +124,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   }
 
   #end(): void {
-    clearTimeout(this.#stalled)
+    this.#stopWaiting?.()
     if (this.#isOver) return
     this.#isOver = true
     this.#pipeline.wake()

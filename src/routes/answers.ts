@@ -1,5 +1,6 @@
 /** Owns answers whose content may take long to come, to clients that may leave meanwhile. */
 import type { Context, TypedResponse } from 'hono'
+import { abortWith } from '../abort.ts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { type Problem, toProblem } from '../errors.ts'
@@ -38,23 +39,24 @@ export async function answerWhileWaiting(
   c: Context<AppEnv>,
   { work, failed }: WaitingAnswer,
 ): Promise<Response> {
-  const { presence } = c.var.dependencies
+  const { presence, startTimer } = c.var.dependencies
   const gone = new AbortController()
+  abortWith(gone, c.req.raw.signal)
   let waited = false
-  const working = work(AbortSignal.any([gone.signal, c.req.raw.signal]), () => {
+  const working = work(gone.signal, () => {
     waited = true
   })
   const head = { headers: { 'Content-Type': 'application/json' } }
   if (presence.isNoticed || ((await presence.settled(working, FRESH_MS)) && !waited)) {
     const content = presence.isNoticed ? undefined : working
-    return answer(c, await streamPieces(await working, gone, content), head)
+    return answer(c, await streamPieces(await working, { startTimer, gone, content }), head)
   }
   // A failure that comes early enough is still a status.
   if (await presence.settled(working, PATIENCE_MS)) await working
   const probing = probeUntil(c, working, gone.signal, (failure) =>
     failed(toProblem(failure, c.var.requestId)),
   )
-  return answer(c, await streamPieces(probing, gone, working), head)
+  return answer(c, await streamPieces(probing, { startTimer, gone, content: working }), head)
 }
 
 /** Marks a body written piece by piece as what the contract declares: contract tests hold it to that, types cannot. */

@@ -133,9 +133,7 @@ function readPages(
   const waitMs = Math.min(query.wait_ms ?? 0, settings.MAX_WAIT_MS)
   const request = { stream, filters, scope, maxBytes, onGap: query.on_gap ?? 'error' } as const
   let origin = from
-  let patience = waitMs
-    ? { waitUntil: AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(waitMs)]) }
-    : undefined
+  let patience = waitMs ? { wait: { forMs: waitMs, signal: c.req.raw.signal } } : undefined
   return async (how) => {
     const read = () => c.var.session.reader.page({ ...request, from: origin, ...how, ...patience })
     const page = await (patience ? waits.hold(c.var.caller.tenant, read) : read())

@@ -25,6 +25,7 @@ export async function answerLines(c: Context<AppEnv>): Promise<Response> {
   const exchange = new LineExchange({
     lines: readLines(body, maxLineBytes),
     pipeline: new Pipeline(publisherOf(c)),
+    startTimer: c.var.dependencies.startTimer,
     read(line) {
       if (typeof line !== 'string') throw line
       const message = readLine(line, toId)

@@ -122,9 +122,10 @@ export const pull = createRouter()
     const scope = deliveryScope(c, stream, consumer)
     const gone = new AbortController()
     const form = c.req.valid('query').payload ?? 'text'
-    const onEnd = c.var.dependencies.readers.take(c.var.caller.tenant)
+    const { readers, startTimer } = c.var.dependencies
+    const onEnd = readers.take(c.var.caller.tenant)
     const pieces = pushDeliveries(c, { consumer: info, created, scope, form, onEnd }, gone.signal)
-    return declared(answer(c, await streamPieces(pieces, gone), { headers: eventsHeaders }))
+    return declared(answer(c, await streamPieces(pieces, { startTimer, gone }), { headers: eventsHeaders }))
   })
 
 interface PullOptions {

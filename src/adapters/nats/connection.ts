@@ -30,21 +30,11 @@ export interface Connection {
 
 /** Resolves with false where `promise` takes longer than `ms` or fails. */
 async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, ms, false)
-  })
-  try {
-    return await Promise.race([
-      promise.then(
-        () => true,
-        () => false,
-      ),
-      late,
-    ])
-  } finally {
-    clearTimeout(timer)
-  }
+  const settling = promise.then(
+    () => true,
+    () => false,
+  )
+  return await Promise.race([settling, delay(ms).then(() => false)])
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Owns requests that have many replies: one subscription for each, ended with it. */
 import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscription } from 'nats.ws'
+import { createTimers, type StartTimer } from '../../timers.ts'
 import { settled } from './connection.ts'
 import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
 import { type HeaderBlock, headersOf } from './headers.ts'
@@ -21,6 +22,14 @@ export interface ExchangeRequest {
   /** The longest silence between two replies, ms; absent: `timeoutMs` alone counts. */
   readonly silenceMs?: number
   readonly signal?: AbortSignal
+}
+
+const timers = new WeakMap<NatsConnection, StartTimer>()
+
+function timersOf(client: NatsConnection): StartTimer {
+  const known = timers.get(client) ?? createTimers()
+  timers.set(client, known)
+  return known
 }
 
 /** Subscribes to an inbox; `receive` never meets an exception of ours inside nats.ws, which would stop reading. */
@@ -61,8 +70,10 @@ export async function exchange(
 ): Promise<void> {
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>()
   ended.catch(() => undefined)
-  const silence = silenceTimer(request.silenceMs, () => reject(timedOut()))
-  const deadline = setTimeout(() => reject(timedOut()), request.timeoutMs)
+  const startTimer = timersOf(client)
+  const expire = () => reject(timedOut())
+  const silence = silenceTimer(startTimer, request.silenceMs, expire)
+  const stopDeadline = startTimer(expire, request.timeoutMs)
   const abort = () => reject(request.signal?.reason)
 
   const receive = (failure: unknown, message: Msg) => {
@@ -90,26 +101,30 @@ export async function exchange(
     if (subscription) await drain(client, subscription)
     throw request.signal?.aborted && err === request.signal.reason ? err : fromClient(err, client.isClosed())
   } finally {
-    clearTimeout(deadline)
+    stopDeadline()
     silence.stop()
     request.signal?.removeEventListener('abort', abort)
   }
 }
 
 /** One timer, moved on when it fires: to move it at each reply costs more than the reply. */
-function silenceTimer(ms: number | undefined, expired: () => void): { restart(): void; stop(): void } {
+function silenceTimer(
+  startTimer: StartTimer,
+  ms: number | undefined,
+  expired: () => void,
+): { restart(): void; stop(): void } {
   if (ms === undefined) return { restart: () => undefined, stop: () => undefined }
   let heardAt = performance.now()
   const listen = () => {
     const left = heardAt + ms - performance.now()
     if (left <= 0) expired()
-    else timer = setTimeout(listen, Math.ceil(left))
+    else stop = startTimer(listen, left)
   }
-  let timer = setTimeout(listen, ms)
+  let stop = startTimer(listen, ms)
   return {
     restart() {
       heardAt = performance.now()
     },
-    stop: () => clearTimeout(timer),
+    stop: () => stop(),
   }
 }
