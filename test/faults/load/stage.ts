@@ -1,4 +1,7 @@
 /** Owns what a faults run plays on: a nats-server or three, a stream, and the hosts with their clients. */
+
+import { collectGarbage } from '../../../scripts/inspector.ts'
+import { freePort } from '../../../scripts/ports.ts'
 import { range, until } from '../../contract/expectations.ts'
 import { openNative } from '../../live/native.ts'
 import { inStep } from '../../publishing/leader.ts'
@@ -46,29 +49,36 @@ export interface StageOptions {
   /** Whether connections to the bridge may break. */
   readonly mayBreak?: boolean
   readonly configText?: string
+  /** Whether what each host has in use of its heap can be asked for. */
+  readonly inspected?: boolean
+}
+
+interface Setup {
+  readonly natsUrl: string
+  readonly tokenKeys: string
+  readonly inspectorPort?: number
 }
 
 /** An instance of the bridge, at the same address over a crash. */
 export class Instance {
   readonly name: HostName
-  readonly #natsUrl: string
-  readonly #tokenKeys: string
+  readonly #setup: Setup
   #host: TestHost
 
-  private constructor(host: TestHost, natsUrl: string, tokenKeys: string) {
+  private constructor(host: TestHost, setup: Setup) {
     this.name = host.name
     this.#host = host
-    this.#natsUrl = natsUrl
-    this.#tokenKeys = tokenKeys
+    this.#setup = setup
   }
 
-  static async start(name: HostName, natsUrl: string, tokenKeys: string): Promise<Instance> {
-    return new Instance(await Instance.#start(name, { natsUrl, tokenKeys, port: 0 }), natsUrl, tokenKeys)
+  static async start(name: HostName, setup: Setup): Promise<Instance> {
+    return new Instance(await Instance.#start(name, setup, 0), setup)
   }
 
   static #start(
     name: HostName,
-    { natsUrl, tokenKeys, port }: { natsUrl: string; tokenKeys: string; port: number },
+    { natsUrl, tokenKeys, inspectorPort }: Setup,
+    port: number,
   ): Promise<TestHost> {
     const env = {
       TOKEN_KEYS: tokenKeys,
@@ -77,7 +87,7 @@ export class Instance {
       PUBLISH_DEADLINE_MS: String(PUBLISH_DEADLINE_MS),
       HEARTBEAT_MS: String(HEARTBEAT_MS),
     }
-    return startHost(name, { natsUrl, env, port })
+    return startHost(name, { natsUrl, env, port, inspectorPort })
   }
 
   get url(): string {
@@ -88,14 +98,17 @@ export class Instance {
     return this.#host.pid
   }
 
+  /** Has the host collect its garbage. Answers what is in use then, bytes; only where the stage is `inspected`. */
+  async memoryInUse(): Promise<number> {
+    if (this.#setup.inspectorPort === undefined) throw new Error(`${this.name} cannot be inspected.`)
+    return await collectGarbage(this.#setup.inspectorPort)
+  }
+
   /** SIGKILL, and the same again. */
   async restart(): Promise<void> {
     const port = Number(new URL(this.#host.url).port)
     await this.#host.crash()
-    const again = () =>
-      Instance.#start(this.name, { natsUrl: this.#natsUrl, tokenKeys: this.#tokenKeys, port }).catch(
-        () => undefined,
-      )
+    const again = () => Instance.#start(this.name, this.#setup, port).catch(() => undefined)
     this.#host = await until('the bridge starts again', again, AT_PORT_MS)
   }
 
@@ -156,7 +169,12 @@ export async function setStage(run: RowRun, options: StageOptions): Promise<Stag
 
   const tokenKeys = newTokenKey()
   const names = run.hosts.flatMap((name) => range(1, options.instances ?? 1).map(() => name))
-  const instances = await Promise.all(names.map((name) => Instance.start(name, natsUrl, tokenKeys)))
+  const instances = await Promise.all(
+    names.map(async (name) => {
+      const setup = { natsUrl, tokenKeys }
+      return Instance.start(name, options.inspected ? { ...setup, inspectorPort: await freePort() } : setup)
+    }),
+  )
   for (const instance of instances) run.defer(() => instance.stop())
   const clientProxies = proxied
     ? await proxiesTo(

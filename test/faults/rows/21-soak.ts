@@ -11,15 +11,16 @@ import { CREW } from '../load/workload.ts'
 import type { Row, RowRun } from '../row.ts'
 
 /** A full run takes half an hour. */
-const FAULT_COUNT = { full: 60, part: 1 }
+const FAULT_COUNT = { full: 60, part: 2 }
 const BETWEEN_FAULTS_MS = 30_000
-const SAMPLE_MS = 5_000
+const SAMPLE_MS = 10_000
 /** Requests of one client begin so much after the one before, ms: what is stored in half an hour fits into this process. */
 const PAUSE_MS = 500
 const MIB = 1_048_576
 /** What counts as growth, over the time looked at, where noise explains less. */
-const LEAST = { memory: 8 * MIB, count: 8 }
+const LEAST = { 'memory in use': MIB, 'resident memory': 8 * MIB, count: 8 }
 
+type Kind = keyof typeof LEAST
 type Fault = (run: RowRun, stage: Stage) => Promise<void>
 
 const FAULTS: readonly Fault[] = [
@@ -37,7 +38,7 @@ export const soakRow: Row = {
   shows: ['I1', 'I2', 'I3', 'I4', 'I5', 'I7', 'I8', 'I9'],
   async run(run) {
     const crew = { ...CREW, pauseMs: PAUSE_MS }
-    const stage = await setStage(run, { nodes: 3, proxied: true, mayBreak: true, crew })
+    const stage = await setStage(run, { nodes: 3, proxied: true, mayBreak: true, inspected: true, crew })
     const watch = new Watch(stage)
     const random = run.random('which fault')
     for (let round = run.rounds(FAULT_COUNT); round > 0; round -= 1) {
@@ -104,7 +105,7 @@ async function cutClients(run: RowRun, { clientProxies }: Stage): Promise<void> 
 class Watch {
   readonly #stage: Stage
   readonly #beganAt = performance.now()
-  readonly #samples = new Map<string, Sample[]>()
+  readonly #samples = new Map<string, { readonly kind: Kind; readonly samples: Sample[] }>()
 
   constructor(stage: Stage) {
     this.#stage = stage
@@ -113,28 +114,32 @@ class Watch {
   async sample(): Promise<void> {
     const { instances, nodes } = this.#stage
     for (const instance of instances) {
-      this.#add(`${instance.name}: memory`, rssOf(instance.pid))
-      this.#add(`${instance.name}: open files`, openFilesOf(instance))
+      // Before a collection a host has room to spare, by turns much and little of it.
+      this.#add('memory in use', instance.name, await instance.memoryInUse())
+      this.#add('resident memory', instance.name, rssOf(instance.pid))
+      this.#add('count', `open files of ${instance.name}`, openFilesOf(instance))
     }
     const { connections, subscriptions } = await countAt(nodes)
-    this.#add('NATS: connections', connections)
-    this.#add('NATS: subscriptions', subscriptions)
-    this.#add('NATS: consumers', await consumersAt(nodes))
+    this.#add('count', 'connections to NATS', connections)
+    this.#add('count', 'subscriptions', subscriptions)
+    this.#add('count', 'consumers', await consumersAt(nodes))
   }
 
-  #add(what: string, value: number): void {
+  #add(kind: Kind, what: string, value: number): void {
+    const name = kind === 'count' ? what : `${kind} of ${what}`
     const at = (performance.now() - this.#beganAt) / 1_000
-    this.#samples.set(what, [...(this.#samples.get(what) ?? []), { at, value }])
+    const series = this.#samples.get(name) ?? { kind, samples: [] }
+    series.samples.push({ at, value })
+    this.#samples.set(name, series)
   }
 
   tell(run: RowRun): void {
-    for (const [what, samples] of this.#samples) {
+    for (const [name, { kind, samples }] of this.#samples) {
       const slope = slopeOf(samples)
-      const isMemory = what.endsWith('memory')
-      const written = writtenAs(isMemory, slope)
-      run.figure(`${what} ${written}`)
-      if (slope.drift > Math.max(slope.noise, isMemory ? LEAST.memory : LEAST.count))
-        run.broken(isMemory ? 'I7' : 'I8', `${what} grows: ${written}`)
+      const written = writtenAs(kind !== 'count', slope)
+      run.figure(`${name} ${written}`)
+      if (slope.drift > Math.max(slope.noise, LEAST[kind]))
+        run.broken(kind === 'count' ? 'I8' : 'I7', `${name} grows: ${written}`)
     }
   }
 }
