@@ -556,7 +556,7 @@ describe('a message that becomes an event', () => {
         for (const attribute of [specversion, id, source, type]) expect(attribute).toMatch(/./su)
         expect(endsOf(bytes).some((end) => line.endsWith(end))).toBe(true)
       }),
-      { numRuns: 1_000 },
+      { numRuns: 1_000, examples: [[{}, new TextEncoder().encode('\n0')]] },
     )
   })
 
@@ -567,7 +567,8 @@ describe('a message that becomes an event', () => {
       : [
           `"data_base64":"${Buffer.from(bytes).toString('base64')}"}`,
           `"data":${JSON.stringify(textOf(bytes))}}`,
-          `"data":${textOf(bytes)}}`,
+          // Between the tokens of JSON one kind of white space is as good as another.
+          `"data":${textOf(bytes).replace(/[\r\n]+/g, ' ')}}`,
         ]
 })
 
