@@ -116,6 +116,23 @@ export class BridgeError extends Error {
   }
 }
 
+/** What each message of a batch was refused for: every one has something, and nothing is stored. */
+export class BatchRefused extends Error {
+  readonly failures: readonly BridgeError[]
+  /** The first message that is itself at fault; undefined: all are refused alike. */
+  readonly culprit: number | undefined
+
+  /** `own`: what was found of each message; `refusal`: what the batch as a whole was refused for. */
+  constructor(own: readonly (BridgeError | undefined)[], refusal: BridgeError) {
+    super('The batch is refused.')
+    const found = own.findIndex((failure) => failure !== undefined)
+    const innocent =
+      found === -1 ? refusal : new BridgeError('batch_refused', 'Another message of the batch was refused.')
+    this.failures = own.map((failure) => failure ?? innocent)
+    this.culprit = found === -1 ? undefined : found
+  }
+}
+
 /** Whether a failure may pass by itself, so that it is worth to try again. */
 export function isPassing(failure: unknown): boolean {
   return failure instanceof BridgeError && ERRORS[failure.code].retryable

@@ -185,7 +185,7 @@ export interface JetStream {
   publish(message: OutgoingMessage): Promise<PubAck>
   /**
    * Publishes a batch that is stored as a whole or not at all; never retries. At least one message, all of one stream.
-   * Throws as `publish`, and `batch_incomplete` where messages of it did not come to one stream, `batches_in_flight`.
+   * Throws `BatchRefused` where one cannot be sent: then none is. Throws as `publish`, and `batch_incomplete` where messages of it did not come to one stream, `batches_in_flight`.
    * Source: NATS ADR-50, JetStream Batch Publishing.
    */
   publishAtomic(messages: readonly OutgoingMessage[]): Promise<BatchAck>

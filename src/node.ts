@@ -5,7 +5,7 @@ import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import { createEndingBodies } from './hosts/ending-bodies.ts'
 import { watchAnswers } from './hosts/open-answers.ts'
-import { watchProcess } from './hosts/process.ts'
+import { outliveRejections, watchProcess } from './hosts/process.ts'
 import { createSessions } from './hosts/sessions.ts'
 import { shutDownOnSignals } from './hosts/shutdown.ts'
 import { endSlowAnswers } from './hosts/slow-answers.ts'
@@ -32,14 +32,14 @@ function start() {
   // On Linux and macOS a write to standard output has happened when it returns, so that nothing waits at the exit.
   const lines = createLineBuffer((text) => process.stdout.write(text))
   process.on('exit', lines.flush)
-  const app = createApp(
-    createDependencies(settings, {
-      host: 'node',
-      metrics,
-      openSession: (caller) => sessions.open(caller),
-      writeLine: lines.write,
-    }),
-  )
+  const dependencies = createDependencies(settings, {
+    host: 'node',
+    metrics,
+    openSession: (caller) => sessions.open(caller),
+    writeLine: lines.write,
+  })
+  outliveRejections(dependencies)
+  const app = createApp(dependencies)
   const bodies = createEndingBodies()
   const server = serve(
     {

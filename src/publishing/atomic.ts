@@ -1,5 +1,5 @@
 /** Owns batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
-import { BridgeError } from '../errors.ts'
+import { BatchRefused, BridgeError } from '../errors.ts'
 import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
 import {
   EXPECTED_LAST_MSG_ID,
@@ -20,23 +20,6 @@ const LONGEST_PAUSE_MS = 1_000
 const LOOKUPS = 16
 /** Tries of a batch whose conditions were refused for what was still being applied. */
 const APPLYING_TRIES = 6
-
-/** What each message of a batch was refused for: every one has something, and nothing is stored. */
-export class BatchRefused extends Error {
-  readonly failures: readonly BridgeError[]
-  /** The first message that is itself at fault; undefined: all are refused alike. */
-  readonly culprit: number | undefined
-
-  /** `own`: what was found of each message; `refusal`: what JetStream said of the batch. */
-  constructor(own: readonly (BridgeError | undefined)[], refusal: BridgeError) {
-    super('The batch is refused.')
-    const found = own.findIndex((failure) => failure !== undefined)
-    const innocent =
-      found === -1 ? refusal : new BridgeError('batch_refused', 'Another message of the batch was refused.')
-    this.failures = own.map((failure) => failure ?? innocent)
-    this.culprit = found === -1 ? undefined : found
-  }
-}
 
 /**
  * Publishes all or none; each with a `PubAck`, in their order. Throws `BatchRefused`, and as `JetStream.publishAtomic`
@@ -146,7 +129,11 @@ function createFinder(
       return async (message, index) => await findKey(jetstream, message, messages.slice(0, index))
     case 'batch_incomplete':
     case 'subject_not_found':
-      return async (message) => await findStream(jetstream, message, messages[0])
+    case 'payload_too_large': {
+      const findSize = createSizeFinder(jetstream, messages)
+      return async (message) =>
+        (await findStream(jetstream, message, messages[0])) ?? (await findSize(message))
+    }
     default:
       return async ({ headers }) => (EXPECTED_LAST_MSG_ID in headers ? refusal : undefined)
   }
@@ -184,6 +171,25 @@ async function findKey(jetstream: JetStream, message: OutgoingMessage, before: r
       `The key was used, at sequence ${found.seq} of stream "${found.stream}", and not in this batch.`,
     )
   )
+}
+
+/** Finds what is over the stream's own limit on a message; what JetStream counts of its headers is not known here. */
+function createSizeFinder(jetstream: JetStream, [first]: readonly OutgoingMessage[]) {
+  let asking: Promise<number | undefined> | undefined
+  return async ({ payload }: OutgoingMessage): Promise<BridgeError | undefined> => {
+    if (first) asking ??= mostBytes(jetstream, first)
+    const most = await asking
+    return most !== undefined && payload.length > most
+      ? new BridgeError('payload_too_large', `The stream takes messages of ${most} bytes.`)
+      : undefined
+  }
+}
+
+async function mostBytes(jetstream: JetStream, { subject }: OutgoingMessage): Promise<number | undefined> {
+  const stream = await ifPermitted(jetstream.streamOf(subject))
+  const info = stream === undefined ? undefined : await ifPermitted(jetstream.streamInfo(stream))
+  const most = Number(info?.config.max_msg_size ?? -1)
+  return most < 0 ? undefined : most
 }
 
 async function findStream(jetstream: JetStream, { subject }: OutgoingMessage, first = { subject }) {

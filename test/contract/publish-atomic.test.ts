@@ -287,6 +287,58 @@ onEveryTarget((target) => {
         expect(await readAll(orders)).toEqual([])
       }))
 
+    test.each(['a stream listens on', 'no stream listens on'])(
+      '413 for the message in the middle that is too large, batch_refused for the others, and the next batch is stored, on a subject that %s',
+      (subjects) =>
+        onStream(async (orders) => {
+          const isHeard = subjects === 'a stream listens on'
+          const first = isHeard ? orders.subject('a') : `nowhere-${orders.name}`
+          const subject = orders.subject('b')
+
+          const answer = await publish([
+            { subject: first },
+            { subject, data: 'x'.repeat(target.limits.max_payload_bytes) },
+            { subject },
+          ])
+
+          const refused = failed(1, 413, 'payload_too_large')
+          expect(answer).toMatchObject(problem(413, 'payload_too_large', { side_effects: 'none' }))
+          expect(answer.body.results).toMatchObject([innocent(0), refused, innocent(2)])
+          expect(await readAll(orders)).toEqual([])
+          expect(await publish([{ subject }, { subject }])).toMatchObject({ status: 200 })
+        }),
+    )
+
+    test('413 for each message that is too large with its headers, wherever it stands', () =>
+      onStream(async (orders) => {
+        const subject = orders.subject('a')
+        const headers = { Note: 'n'.repeat(2_000) }
+        const data = 'x'.repeat(target.limits.max_payload_bytes - 1_500)
+        const large = { subject, headers, data }
+
+        const { body } = await publish([large, { subject }, { subject, data }, large])
+
+        const refused = (index: number) => failed(index, 413, 'payload_too_large')
+        expect(body.results).toMatchObject([refused(0), innocent(1), innocent(2), refused(3)])
+        expect(await readAll(orders)).toEqual([])
+      }))
+
+    test('413 for the message that is larger than the stream takes', () =>
+      onStream(async () => {
+        const orders = await target.makeStream({ ...ATOMIC, max_msg_size: 1_000 })
+        const subject = orders.subject('a')
+
+        const { status, body } = await publish([
+          { subject },
+          { subject, data: 'x'.repeat(1_001) },
+          { subject },
+        ])
+
+        expect(status).toBe(413)
+        expect(body.results).toMatchObject([innocent(0), failed(1, 413, 'payload_too_large'), innocent(2)])
+        expect(await readAll(orders)).toEqual([])
+      }))
+
     test(`200 with ${MOST_ATOMIC} messages, and 413 batch_too_large with none stored for one more`, () =>
       onStream(async (orders) => {
         const batch = range(0, MOST_ATOMIC).map((n) => ({ subject: orders.subject('a'), data: `${n}` }))

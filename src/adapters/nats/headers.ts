@@ -31,6 +31,13 @@ export function encodeHeaders(record: MessageHeaders): MsgHdrs | undefined {
   return encoded
 }
 
+/** What headers take of a message on the wire, bytes. */
+export const encodedBytes = (encoded: MsgHdrs | undefined): number =>
+  encoded ? (encoded as EncodableHeaders).encode().length : 0
+
+/** What nats.ws sends, which its types do not show. */
+type EncodableHeaders = MsgHdrs & { encode(): Uint8Array }
+
 function append(encoded: MsgHdrs, name: string, value: string): void {
   if (name === '') throw refuse('headers', 'a name is empty')
   try {

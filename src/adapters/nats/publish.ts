@@ -1,11 +1,11 @@
 /** Owns publishing: one message, one `PubAck`, and what a missing one means. */
 import type { MsgHdrs, NatsConnection } from 'nats.ws'
-import { BridgeError } from '../../errors.ts'
+import { BatchRefused, BridgeError } from '../../errors.ts'
 import type { BatchAck, OutgoingMessage, PubAck } from '../../jetstream.ts'
 import { MSG_ID } from '../../schemas/nats-headers.ts'
 import type { Connection } from './connection.ts'
-import { type ApiError, fromApiError, hasCode, NoResponders } from './errors.ts'
-import { encodeHeaders } from './headers.ts'
+import { type ApiError, fromApiError, fromClient, hasCode, NoResponders } from './errors.ts'
+import { encodedBytes, encodeHeaders } from './headers.ts'
 import { checkedSubject } from './names.ts'
 import { streamOf } from './streams.ts'
 
@@ -95,7 +95,10 @@ export async function publish(connection: Connection, message: OutgoingMessage):
   return val === undefined ? { stream, seq, duplicate } : { stream, seq, duplicate, val }
 }
 
-/** `JetStream.publishAtomic`: what is not confirmed may be stored, as a whole. */
+/**
+ * `JetStream.publishAtomic`: what is not confirmed may be stored, as a whole. Nothing is sent unless all of it can be: a
+ * batch that stops midway would stay open at the server.
+ */
 export async function publishAtomic(
   connection: Connection,
   messages: readonly OutgoingMessage[],
@@ -106,9 +109,17 @@ export async function publishAtomic(
   )
   if (!first) throw new Error('An empty batch.')
   const client = await connection.client()
+  requireSendable([first, ...others], client.info?.max_payload ?? Number.POSITIVE_INFINITY)
   const last = others.pop()
   const begun = send(connection, client, first)
-  for (const message of others) sendUnanswered(client, message)
+  // Whatever else fails first, nobody is left who hears of this one.
+  begun.catch(() => undefined)
+  try {
+    for (const message of others) sendUnanswered(client, message)
+  } catch (err) {
+    abandon(client, first, batchId)
+    throw fromClient(err, client.isClosed())
+  }
   const ended = last ? send(connection, client, last) : begun
   const [beginning, end] = await Promise.allSettled([begun, ended])
   if (end.status === 'rejected' || end.value.error) abandon(client, first, batchId)
@@ -122,6 +133,21 @@ export async function publishAtomic(
   return { stream, lastSeq: seq, count: count ?? messages.length }
 }
 
+/** The server counts headers and payload, and closes the connection over one that is too large. */
+function requireSendable(messages: readonly Encoded[], maxBytes: number): void {
+  const own = messages.map(({ payload, headers }) => {
+    const bytes = payload.length + encodedBytes(headers)
+    return bytes > maxBytes
+      ? new BridgeError(
+          'payload_too_large',
+          `The message has ${bytes} bytes with its headers, those of the batch among them; the NATS server takes ${maxBytes}.`,
+        )
+      : undefined
+  })
+  const refusal = own.find((failure) => failure !== undefined)
+  if (refusal) throw new BatchRefused(own, refusal)
+}
+
 /** Of what is not the first or the last of a batch, the server says nothing that the last one would not hear too. */
 function sendUnanswered(client: NatsConnection, { subject, payload, headers }: Encoded): void {
   client.publish(subject, payload, headers ? { headers } : {})
@@ -132,7 +158,7 @@ const NO_SEQUENCE = '4294967295'
 
 /** JetStream holds what has come of a batch for ten seconds, and of few batches at once; a wrong sequence ends it now. */
 function abandon(client: NatsConnection, { subject }: Encoded, batchId: string): void {
-  if (client.isClosed()) return
+  if (client.isClosed() || client.isDraining()) return
   const headers = encodeHeaders({ 'Nats-Batch-Id': [batchId], 'Nats-Batch-Sequence': [NO_SEQUENCE] })
   client.publish(subject, undefined, headers ? { headers } : {})
 }
