@@ -27,6 +27,8 @@ export interface Session {
   readonly reader: StreamReader
   readonly cursors: Cursors
   readonly ackTokens: AckTokens
+  /** Tells this caller's entity tags from another's. */
+  readonly tagMark: string
   /** The `Nats-Msg-Id` of an idempotency key of the caller's. */
   readonly messageIdOf: MessageIdOf
 }

@@ -10,6 +10,7 @@ import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
 import { createMessageIds } from '../tokens/message-id.ts'
 import type { Keyring } from '../tokens/seal.ts'
+import { tagMarkOf } from '../tokens/tag-mark.ts'
 import { delay } from '../turns.ts'
 
 /** How long JetStream may take to delete the consumers of feeds, ms. */
@@ -63,6 +64,7 @@ export function openSession(
     cursors: createCursors(keyring, tenant),
     ackTokens: createAckTokens(keyring, tenant),
     messageIdOf: createMessageIds(keyring, tenant),
+    tagMark: tagMarkOf(keyring, tenant),
     isConnected: () => connection.isConnected(),
     dismiss() {
       isDismissed = true

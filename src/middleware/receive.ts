@@ -19,7 +19,7 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     const requestId = readRequestId(c.req.raw)
     c.set('dependencies', dependencies)
     c.set('requestId', requestId)
-    c.set('headers', { 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', Vary: 'Origin' })
+    c.set('headers', headersOfEvery(requestId, c.req.path))
     try {
       const preflight = admitOrigin(c, listedOrigins)
       if (preflight) c.res = preflight
@@ -33,6 +33,19 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     completeAnswer(c)
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
     tell(c, dependencies, (performance.now() - beganAt) / 1_000)
+  }
+}
+
+/**
+ * What every answer carries. None is stored by a cache unless its route says otherwise, and what a route lets be stored is
+ * good for the credential alone that it was given to: a browser, too, has one cache for all that a page sends.
+ */
+function headersOfEvery(requestId: string, path: string): Record<string, string> {
+  return {
+    'X-Request-Id': requestId,
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+    Vary: isPublic(path) ? 'Origin' : 'Origin, Authorization, Cookie',
   }
 }
 
@@ -50,7 +63,6 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   const caller = identify(c.req.raw, dependencies)
   c.set('caller', caller)
   if (path !== '/v1' && !path.startsWith('/v1/')) return
-  c.get('headers')['Cache-Control'] = 'no-store'
   c.set('session', dependencies.openSession(caller))
   if ((method === 'POST' || method === 'PUT') && !takesOtherBodies(path)) await admitJsonBody(c)
 }

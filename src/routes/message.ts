@@ -14,6 +14,8 @@ import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import { toNanos } from '../schemas/time.ts'
 import * as z from '../schemas/zod.ts'
+import { isKnown } from './entity-tags.ts'
+import { rawHeaders } from './raw-bodies.ts'
 
 const answers = {
   200: {
@@ -122,7 +124,7 @@ async function answerMessage(
   const accept = c.req.header('Accept')
   const isEvent = accept?.includes(EVENT_TYPE) ?? false
   const isRaw = !isEvent && !takesJson(accept)
-  const etag = etagOf(found, isRaw ? 'raw' : isEvent ? 'event' : (form ?? 'text'))
+  const etag = etagOf(found, c.var.session.tagMark, isRaw ? 'raw' : isEvent ? 'event' : (form ?? 'text'))
   c.header('ETag', etag)
   c.header('Vary', 'Accept', { append: true })
   if (isKnown(c.req.header('If-None-Match'), etag)) return c.body(null, 304)
@@ -138,26 +140,19 @@ async function answerMessage(
 }
 
 /**
- * A sequence may be used again in another incarnation of the stream, but not at the same nanosecond. Weak, since the
- * cursor beside a message is sealed anew each time.
+ * A sequence may be used again in another incarnation of the stream, but not at the same nanosecond; `mark`: of the caller,
+ * since the cursor beside a message is good for no other. Weak, since that is sealed anew each time.
  */
-function etagOf({ seq, time }: StoredMessage, form: string): string {
-  return `W/"${seq}-${(toNanos(time) ?? 0n).toString(36)}-${form}"`
-}
-
-function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
-  const opaque = (tag: string) => tag.trim().replace(/^W\//, '')
-  return ifNoneMatch === '*' || (ifNoneMatch ?? '').split(',').map(opaque).includes(opaque(etag))
+function etagOf({ seq, time }: StoredMessage, mark: string, form: string): string {
+  return `W/"${seq}-${(toNanos(time) ?? 0n).toString(36)}-${mark}-${form}"`
 }
 
 function takesJson(accept = '*/*'): boolean {
   return /application\/(json|\*)|\*\/\*/.test(accept)
 }
 
-/** Publishers choose the type, so a browser must not run what it says. */
 function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Response {
-  c.header('Content-Type', headers['Content-Type']?.[0] ?? 'application/octet-stream')
   for (const [name, value] of Object.entries(toBinaryHeaders(headers))) c.header(name, value)
-  c.header('Content-Security-Policy', "default-src 'none'; sandbox")
+  for (const [name, value] of Object.entries(rawHeaders(headers['Content-Type']?.[0]))) c.header(name, value)
   return c.body(new Uint8Array(payload))
 }

@@ -65,6 +65,7 @@ export function openBridge(
     cursors: createCursors(keyring, 'own'),
     ackTokens: createAckTokens(keyring, 'own'),
     messageIdOf: createMessageIds(keyring, 'own'),
+    tagMark: 'own',
   })
   return {
     session,
