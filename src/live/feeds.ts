@@ -18,21 +18,22 @@ export function createFeeds(jetstream: JetStream, options: FeedOptions): Feeds {
   const feeds = new Map<string, Promise<Feed>>()
 
   const open = (stream: string): Promise<Feed> => {
-    const opening = openFeed(jetstream, stream, {
-      ...options,
-      closed: () => {
-        if (feeds.get(stream) === opening) feeds.delete(stream)
-      },
-    })
+    // Once it has ended or failed, another may have taken its place already, and stays.
+    const forget = () => {
+      if (feeds.get(stream) === opening) feeds.delete(stream)
+    }
+    const opening = openFeed(jetstream, stream, { ...options, closed: forget })
     feeds.set(stream, opening)
-    opening.catch(() => feeds.delete(stream))
+    opening.catch(forget)
     return opening
   }
 
   return {
     async join(stream, wants, afterSeq) {
-      const feed = await (feeds.get(stream) ?? open(stream))
-      return feed.join(wants, afterSeq) ?? (await open(stream)).join(wants, afterSeq) ?? failToJoin(stream)
+      const current = () => feeds.get(stream) ?? open(stream)
+      const feed = await current()
+      // One that has ended is not in its place any more: all who find that meet at the next one.
+      return feed.join(wants, afterSeq) ?? (await current()).join(wants, afterSeq) ?? failToJoin(stream)
     },
     async close() {
       const all = await Promise.allSettled(feeds.values())
