@@ -185,6 +185,21 @@ onEveryTarget((target) => {
       )
     })
 
+    test.each(['file', 'memory'])(
+      '404 message_not_found when the sequence was purged, or is beyond the end, in %s storage',
+      async (storage) => {
+        const orders = await target.makeStream({ storage })
+        for (const n of [1, 2, 3]) await target.bridge.publish(orders.subject('a'), `${n}`)
+        await target.bridge.ok(`POST ${orders.path}/purge`, { json: { seq: 3 } })
+
+        for (const seq of [1, 4, 99])
+          expect(await target.bridge.send(`DELETE ${orders.path}/messages/${seq}`)).toMatchObject(
+            problem(404, 'message_not_found'),
+          )
+        expect(seqs((await target.bridge.page(orders.name)).messages)).toEqual([3])
+      },
+    )
+
     test('404 stream_not_found when the stream does not exist', async () => {
       expect(await target.bridge.send('DELETE /v1/streams/nothing-here/messages/1')).toMatchObject(
         problem(404, 'stream_not_found'),

@@ -6,11 +6,11 @@ import { msToNanos } from '../../schemas/time.ts'
 import type { Connection } from './connection.ts'
 import { createConsumer, deleteConsumer } from './consumers.ts'
 import { bounds, startTime } from './direct-get.ts'
-import { hasCode } from './errors.ts'
+import { hasCode, hasErrCode } from './errors.ts'
 import { type NextEnd, type NextTarget, requestNext } from './next.ts'
 
 const INACTIVE_MS = 10_000
-const REFUSED_BY_RETENTION: ReadonlySet<unknown> = new Set([10_084, 10_098, 10_099, 10_100, 10_101])
+const REFUSED_BY_RETENTION = [10_084, 10_098, 10_099, 10_100, 10_101]
 
 /** What a consumer gave in one go. */
 export interface Run {
@@ -30,9 +30,7 @@ export const withoutDelivery = ({ subject, seq, time, headers, payload }: Delive
 
 /** A work queue lets a second consumer in only where the two cannot take the same message. */
 function explainRefusal(thrown: unknown): unknown {
-  const cause = thrown instanceof BridgeError ? thrown.cause : undefined
-  const errCode = typeof cause === 'object' && cause && 'err_code' in cause ? cause.err_code : undefined
-  if (!REFUSED_BY_RETENTION.has(errCode)) return thrown
+  if (!hasErrCode(thrown, ...REFUSED_BY_RETENTION)) return thrown
   return new BridgeError('refused_by_jetstream', 'A work-queue stream cannot be read beside its consumers.', {
     cause: thrown,
   })

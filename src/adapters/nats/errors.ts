@@ -152,3 +152,11 @@ export function fromClient(thrown: unknown, closed: boolean): BridgeError {
 /** Whether `thrown` is a failure of ours with one of these codes. */
 export const hasCode = (thrown: unknown, ...codes: readonly ErrorCode[]): thrown is BridgeError =>
   thrown instanceof BridgeError && codes.includes(thrown.code)
+
+/** Whether `thrown` is what became of an API error with one of these err_codes. */
+export function hasErrCode(thrown: unknown, ...errCodes: readonly number[]): boolean {
+  const cause = thrown instanceof BridgeError ? thrown.cause : undefined
+  return (
+    typeof cause === 'object' && cause !== null && errCodes.includes(Number((cause as ApiError).err_code))
+  )
+}

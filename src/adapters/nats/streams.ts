@@ -1,9 +1,15 @@
 /** Owns the stream calls of the JetStream API. */
 import type { NatsConnection } from 'nats.ws'
+import { BridgeError } from '../../errors.ts'
 import type { JetStreamConfig, Listing, StreamInfo, StreamState } from '../../jetstream.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
+import { hasErrCode } from './errors.ts'
+import { getMessage } from './messages.ts'
 import { checkedName } from './names.ts'
+
+/** What any failure of a store to delete a message is called. */
+const DELETE_FAILED = 10_057
 
 /** The config of a stream, which always has a name. */
 export type NamedConfig = JetStreamConfig & { readonly name: string }
@@ -71,6 +77,17 @@ export async function purgeStream(
   return purged ?? 0
 }
 
+/** `JetStream.deleteMessage`. */
 export async function deleteMessage(connection: Connection, stream: string, seq: number): Promise<void> {
-  await callApi(connection, `STREAM.MSG.DELETE.${checkedName('stream', stream)}`, { seq })
+  try {
+    await callApi(connection, `STREAM.MSG.DELETE.${checkedName('stream', stream)}`, { seq })
+  } catch (failure) {
+    if (!hasErrCode(failure, DELETE_FAILED)) throw failure
+    // A file store fails in its own words where there is no such message: beyond the end, or purged.
+    const found = await getMessage(connection, stream, { seq }).catch(() => failure)
+    throw found ? failure : missingMessage(stream, failure)
+  }
 }
+
+const missingMessage = (stream: string, cause: unknown) =>
+  new BridgeError('message_not_found', `Stream "${stream}" does not have the message.`, { cause })
