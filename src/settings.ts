@@ -94,8 +94,8 @@ const settingsSchema = z.object({
   MAX_PUBLISHERS_PER_TENANT: integer(1, 1_000_000, 256),
   /** A batch of messages in one JSON document, bytes. */
   MAX_BATCH_BYTES: integer(KIB, 64 * MIB, 8 * MIB),
-  /** The longest wait that is granted, ms: who asks for a longer one gets this. */
-  MAX_WAIT_MS: integer(0, MINUTE, MINUTE),
+  /** The longest wait that is granted, ms: who asks for a longer one gets this. Proxies give up at 50 or 60 s. */
+  MAX_WAIT_MS: integer(0, MINUTE, 45 * SECOND),
   /** Messages of one page at most: who asks for more gets so many. */
   MAX_PAGE_MESSAGES: integer(1, 1_000, 1_000),
   /** Messages of one pull at most: who asks for more gets so many. */

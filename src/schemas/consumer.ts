@@ -159,9 +159,10 @@ export const resetSchema = z
 export const pullSchema = z
   .strictObject({
     batch: integer(1, MAX_BATCH).default(1).openapi({ description: 'Messages at most.' }),
-    wait_ms: integer(0, MAX_WAIT_MS)
-      .default(0)
-      .openapi({ description: 'Wait so long for the first message.' }),
+    wait_ms: integer(0, MAX_WAIT_MS).default(0).openapi({
+      description:
+        'Wait so long for the first message; granted up to `max_wait_ms` of `GET /v1/capabilities`, by default 45000.',
+    }),
     max_bytes: integer(1)
       .optional()
       .openapi({ description: 'Payload, header and subject bytes; one message always passes.' }),

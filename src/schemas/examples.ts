@@ -277,7 +277,7 @@ const others = {
       max_page_bytes: 8_388_608,
       max_limit: 1_000,
       max_batch: 1_000,
-      max_wait_ms: 60_000,
+      max_wait_ms: 45_000,
       max_readers: 20_000,
       max_waiting: 10_000,
       reader_buffer_bytes: 1_048_576,

@@ -59,9 +59,13 @@ export const readQuery = z.strictObject({
   max_bytes: queryInteger(1, MAX_PAGE_BYTES).optional().openapi({
     description: "Payload bytes of a page; one message always passes. Bounded by the server's own limit.",
   }),
-  wait_ms: queryInteger(0, MAX_WAIT_MS).optional().openapi({
-    description: 'Hold the request so long until there is at least one message. Default 0.',
-  }),
+  wait_ms: queryInteger(0, MAX_WAIT_MS)
+    .optional()
+    .openapi({
+      description:
+        'Hold the request so long until there is at least one message. Default 0. Granted up to `max_wait_ms` of ' +
+        '`GET /v1/capabilities`, by default 45000: common proxies give up at 50 or 60 s.',
+    }),
   on_gap: z.enum(['error', 'skip']).optional().openapi({
     description:
       'What to do where messages after the cursor are gone. Default `error`, for server-sent events `skip`.',

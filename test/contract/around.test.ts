@@ -35,6 +35,14 @@ onEveryTarget((target) => {
       })
     })
 
+    test('a longest wait below the 50 s after which common proxies give up, and a wait_ms of 60000 accepted', async () => {
+      const stream = await target.makeStream()
+      await target.bridge.publish(stream.subject('a'))
+
+      expect(target.limits.max_wait_ms).toBeLessThanOrEqual(45_000)
+      expect((await target.bridge.page(stream.name, { wait_ms: 60_000 })).messages).toHaveLength(1)
+    })
+
     test('200 with no feature that a release before it does not have', async () => {
       const { body } = await send('GET /v1/capabilities')
       const { server, supports } = body as { server: { version: string }; supports: Record<string, boolean> }
