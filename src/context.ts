@@ -31,6 +31,14 @@ export interface Session {
   readonly tagMark: string
   /** The `Nats-Msg-Id` of an idempotency key of the caller's. */
   readonly messageIdOf: MessageIdOf
+  /**
+   * Undefined where NATS has accepted the caller and the connection is there; else resolves once the caller is let in.
+   * What NATS accepted last time is let in while NATS is away, too, to wait out the outage.
+   * Throws `unauthenticated`, `jetstream_unavailable`, `host_full`, `too_many_requests`.
+   */
+  admitted(): Promise<void> | undefined
+  /** Keeps the session from being given up for another caller until the answer is called; again does nothing. */
+  use(): () => void
 }
 
 /** What runs the app: one Node process for all callers, or on Workers a Durable Object for each. */
@@ -56,6 +64,8 @@ export interface AppEnv {
     dependencies: Dependencies
     caller: Caller
     session: Session
+    /** Ends the use of the session by the handler; what uses it for longer says so itself. */
+    leave: () => void
     /** What every answer to this request carries. */
     headers: Record<string, string>
     /** The answer that carries them already. */

@@ -242,11 +242,22 @@ export type NatsCredential =
   | { readonly kind: 'user'; readonly user: string; readonly password: string }
   | { readonly kind: 'token'; readonly token: string }
 
+/** What NATS says of a credential each time that it is shown. */
+export interface ConnectionEvents {
+  /** What it throws ends the connection, and is what the dial fails with. */
+  accepted(): void
+  refused(): void
+}
+
 /** JetStream over one connection of one credential. Whoever opens it closes it. */
 export interface JetStreamConnection {
   readonly jetstream: JetStream
   /** Whether it holds a connection now: unused for the idle time of the settings, it hangs up until the next call. */
   isConnected(): boolean
+  /** Whether one is being made. */
+  isDialling(): boolean
+  /** Connects where there is no connection. Throws `unauthenticated`, `jetstream_unavailable`. */
+  connect(): Promise<void>
   /** Ends the connection after what is under way; idempotent. */
   close(): Promise<void>
 }

@@ -40,6 +40,7 @@ const LIMITS = [
   'MAX_PUBLISHERS_PER_TENANT',
   'MAX_HELD_BYTES',
   'MAX_CONNECTIONS',
+  'MAX_SIGN_INS',
 ] as const
 export type Limit = (typeof LIMITS)[number]
 

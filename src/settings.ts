@@ -74,6 +74,8 @@ const settingsSchema = z.object({
   IDLE_CONNECTION_MS: integer(6 * SECOND, 60 * MINUTE, 30 * SECOND),
   /** NATS connections a Node process holds at most: one a credential. */
   MAX_CONNECTIONS: integer(1, 100_000, 1_000),
+  /** Credentials that wait at a host for NATS to accept them, at most. */
+  MAX_SIGN_INS: integer(1, 100_000, 1_000),
   /** Durable Objects that share the requests of one credential; server-sent events have a number of their own. */
   CONNECTION_SHARDS: integer(1, MAX_SHARDS, 1),
   /** Durable Objects that share the readers of server-sent events of one credential. */

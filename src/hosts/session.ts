@@ -1,10 +1,11 @@
-/** Owns what a host keeps for one caller: a NATS connection, its live feeds, its tokens, and when they end. */
+/** What a host keeps for one caller: a NATS connection, its live feeds, its tokens, and when they end. */
 import { abortWith } from '../abort.ts'
 import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
-import type { JetStream } from '../jetstream.ts'
-import { createStreamReader } from '../live/reader.ts'
+import type { ConnectionEvents, JetStream } from '../jetstream.ts'
+import { createStreamReader, type OpenedReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
+import type { StreamReader } from '../reading.ts'
 import type { Settings } from '../settings.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
@@ -20,6 +21,10 @@ const FEEDS_CLOSE_MS = 250
 export interface OpenedSession extends Session {
   /** Whether it holds a connection: one that nobody uses is hung up after a while. */
   isConnected(): boolean
+  /** Whether a request or a reader of it is under way. */
+  isUsed(): boolean
+  /** Whether it is used, or has a connection or is about to. */
+  isInUse(): boolean
   /** Whoever waits for messages goes: readers with their cursor, waits for a page empty-handed, pulls by an `AbortError`. */
   dismiss(): void
   close(): Promise<void>
@@ -31,12 +36,39 @@ interface SessionParts {
   readonly metrics: Metrics
 }
 
-/** Dials nothing before it is used. */
+/** What becomes of a credential that NATS has to accept, and who decides when it is tried. */
+export interface Membership extends ConnectionEvents {
+  /** The last request of the session is over. */
+  unused(): void
+  /** Has `connect` dial when the credential's turn comes. Throws where its requests are not to be let in. */
+  admit(connect: () => Promise<void>): Promise<void>
+}
+
+/** Dials nothing before it is used. `membership`: absent for the bridge's own credential. */
 export function openSession(
   { settings, keyring, metrics }: SessionParts,
   { credential, tenant }: Caller,
+  membership?: Membership,
 ): OpenedSession {
-  const connection = openJetStream(settings, credential)
+  const connection = openJetStream(settings, credential, membership)
+  let uses = 0
+  const use = () => {
+    uses += 1
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      uses -= 1
+      if (uses === 0) membership?.unused()
+    }
+  }
+  let admitting: Promise<void> | undefined
+  const admit = ({ admit }: Membership) => {
+    admitting ??= admit(() => connection.connect()).finally(() => {
+      admitting = undefined
+    })
+    return admitting
+  }
   const pulls = new Set<AbortController>()
   let isDismissed = false
   const pull: JetStream['pull'] = async (stream, consumer, request) => {
@@ -60,12 +92,16 @@ export function openSession(
   })
   return {
     jetstream,
-    reader,
+    reader: countTails(reader, use),
+    admitted: () => (membership && !connection.isConnected() ? admit(membership) : undefined),
+    use,
     cursors: createCursors(keyring, tenant),
     ackTokens: createAckTokens(keyring, tenant),
     messageIdOf: createMessageIds(keyring, tenant),
     tagMark: tagMarkOf(keyring, tenant),
     isConnected: () => connection.isConnected(),
+    isUsed: () => uses > 0,
+    isInUse: () => uses > 0 || connection.isConnected() || connection.isDialling(),
     dismiss() {
       isDismissed = true
       reader.dismiss()
@@ -75,6 +111,26 @@ export function openSession(
       // What the feeds have at the server goes by itself where it cannot be told.
       await Promise.race([reader.close(), delay(FEEDS_CLOSE_MS)])
       await connection.close()
+    },
+  }
+}
+
+/** A tail uses its session for longer than the request that opened it. */
+function countTails(reader: OpenedReader, use: Session['use']): StreamReader {
+  return {
+    ...reader,
+    async tail(request) {
+      const release = use()
+      const onEnd = () => {
+        release()
+        request.onEnd()
+      }
+      try {
+        return await reader.tail({ ...request, onEnd })
+      } catch (failure) {
+        release()
+        throw failure
+      }
     },
   }
 }

@@ -1,14 +1,18 @@
-/** Owns which callers a host has sessions for: one a tenant, as many as the settings allow. */
+/** The callers that a host has sessions for: one a tenant, as many as the settings allow. */
 import type { Caller, Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Settings } from '../settings.ts'
 import { readKeyring } from '../tokens/seal.ts'
 import { type OpenedSession, openSession } from './session.ts'
+import { createSignIns } from './sign-ins.ts'
 
 /** The sessions of one host, which closes them when it ends. */
 export interface Sessions {
-  /** Throws `too_many_requests` where all the sessions there may be are in use, `jetstream_unavailable` after `dismiss`. */
+  /**
+   * The session of a caller. It takes no place from others before NATS has accepted its credential.
+   * Throws `host_full` where too many wait for that, `jetstream_unavailable` after `dismiss`.
+   */
   open(caller: Caller): Session
   /** The host ends: nobody is let in any more, and whoever waits for messages goes. */
   dismiss(): void
@@ -17,59 +21,155 @@ export interface Sessions {
 
 /** `metrics` hears of the sessions, and of what happens in them. */
 export function createSessions(settings: Settings, metrics: Metrics): Sessions {
-  const keyring = readKeyring(settings.TOKEN_KEYS)
-  // In the order of their last use: the first is the one to give up.
-  const sessions = new Map<string, OpenedSession>()
+  return new HostSessions(settings, metrics)
+}
 
-  let latest: { tenant: string; session: OpenedSession } | undefined
-  let isDismissed = false
-  watchSessions(metrics, sessions)
+class HostSessions implements Sessions {
+  readonly #settings: Settings
+  readonly #metrics: Metrics
+  readonly #keyring
+  readonly #signIns
+  /** Those that NATS has accepted, in the order of their last use: the first is the one to give up. */
+  readonly #accepted = new Map<string, OpenedSession>()
+  /** Those that it has not accepted yet, or refuses by now: they end with their last request. */
+  readonly #strangers = new Map<string, OpenedSession>()
+  /** The bridge's own credential, which takes no place from the callers. */
+  #own: OpenedSession | undefined
+  #latest: { readonly tenant: string; readonly session: OpenedSession } | undefined
+  #isDismissed = false
 
-  const makeRoom = () => {
-    if (sessions.size < settings.MAX_CONNECTIONS) return
-    const idle = [...sessions].find(([, session]) => !session.isConnected())
-    if (!idle) {
-      metrics.refused.MAX_CONNECTIONS.add(1)
-      throw new BridgeError('too_many_requests', 'Too many credentials are in use at once.')
-    }
-    sessions.delete(idle[0])
+  constructor(settings: Settings, metrics: Metrics) {
+    this.#settings = settings
+    this.#metrics = metrics
+    this.#keyring = readKeyring(settings.TOKEN_KEYS)
+    this.#signIns = createSignIns(settings.CONNECT_TIMEOUT_MS)
+    watchSessions(metrics, () => this.#all())
   }
 
-  return {
-    open(caller) {
-      const { tenant } = caller
-      if (isDismissed)
-        throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
-      // Often the same caller asks again: it is in its place already.
-      if (latest?.tenant === tenant) return latest.session
-      const known = sessions.get(tenant)
-      if (!known) makeRoom()
-      const session = known ?? openSession({ settings, keyring, metrics }, caller)
-      sessions.delete(tenant)
-      sessions.set(tenant, session)
-      latest = { tenant, session }
-      return session
-    },
-    dismiss() {
-      isDismissed = true
-      for (const session of sessions.values()) session.dismiss()
-    },
-    async close() {
-      latest = undefined
-      const all = [...sessions.values()]
-      sessions.clear()
-      await Promise.allSettled(all.map((session) => session.close()))
-    },
+  open(caller: Caller): Session {
+    const { tenant, credential } = caller
+    if (this.#isDismissed)
+      throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
+    // Often the same caller asks again: it is in its place already.
+    if (this.#latest?.tenant === tenant) return this.#latest.session
+    if (credential.kind === 'own') {
+      this.#own ??= this.#create(caller)
+      return this.#own
+    }
+    const known = this.#accepted.get(tenant)
+    if (!known) return this.#strangers.get(tenant) ?? this.#createStranger(caller)
+    this.#accepted.delete(tenant)
+    this.#accepted.set(tenant, known)
+    this.#latest = { tenant, session: known }
+    return known
+  }
+
+  dismiss(): void {
+    this.#isDismissed = true
+    for (const session of this.#all()) session.dismiss()
+  }
+
+  async close(): Promise<void> {
+    const all = this.#all()
+    this.#latest = undefined
+    this.#accepted.clear()
+    this.#strangers.clear()
+    await Promise.allSettled(all.map((session) => session.close()))
+  }
+
+  #all(): readonly OpenedSession[] {
+    return [...this.#accepted.values(), ...this.#strangers.values(), ...(this.#own ? [this.#own] : [])]
+  }
+
+  #createStranger(caller: Caller): OpenedSession {
+    if (this.#strangers.size >= this.#settings.MAX_SIGN_INS) {
+      this.#metrics.refused.MAX_SIGN_INS.add(1)
+      throw new BridgeError('host_full', 'Too many credentials wait for NATS to accept them.')
+    }
+    const session = this.#create(caller)
+    this.#strangers.set(caller.tenant, session)
+    return session
+  }
+
+  #create(caller: Caller): OpenedSession {
+    const { tenant, credential } = caller
+    const parts = { settings: this.#settings, keyring: this.#keyring, metrics: this.#metrics }
+    if (credential.kind === 'own') return openSession(parts, caller)
+    const session: OpenedSession = openSession(parts, caller, {
+      accepted: () => this.#accept(tenant, session),
+      refused: () => this.#refuse(tenant, session),
+      unused: () => this.#leave(tenant, session),
+      admit: (connect) => this.#admit(tenant, connect),
+    })
+    return session
+  }
+
+  /** Waits until NATS has accepted a credential; what it accepted last time may come in to wait out an outage. */
+  async #admit(tenant: string, connect: () => Promise<void>): Promise<void> {
+    if (!this.#signIns.isAccepted(tenant)) return await this.#signIns.inTurn(connect)
+    try {
+      await connect()
+    } catch (failure) {
+      if (!(failure instanceof BridgeError && failure.code === 'jetstream_unavailable')) throw failure
+    }
+  }
+
+  /** NATS has accepted a credential: its session has a place from now on. Throws `too_many_requests` where there is none. */
+  #accept(tenant: string, session: OpenedSession): void {
+    this.#signIns.heard(tenant, true)
+    if (this.#accepted.get(tenant) === session) return
+    this.#makeRoom()
+    this.#strangers.delete(tenant)
+    this.#accepted.set(tenant, session)
+  }
+
+  /** NATS has refused a credential, perhaps one that it took before. */
+  #refuse(tenant: string, session: OpenedSession): void {
+    this.#signIns.heard(tenant, false)
+    if (this.#accepted.get(tenant) !== session) return
+    this.#forget(tenant)
+    this.#strangers.set(tenant, session)
+    if (!session.isUsed()) this.#leave(tenant, session)
+  }
+
+  /** The last request of a session is over. */
+  #leave(tenant: string, session: OpenedSession): void {
+    if (this.#strangers.get(tenant) !== session) return
+    this.#strangers.delete(tenant)
+    end(session)
+  }
+
+  #makeRoom(): void {
+    if (this.#accepted.size < this.#settings.MAX_CONNECTIONS) return
+    const idle = [...this.#accepted].find(([, session]) => !session.isInUse())
+    if (!idle) {
+      this.#metrics.refused.MAX_CONNECTIONS.add(1)
+      throw new BridgeError('too_many_requests', 'Too many credentials are in use at once.')
+    }
+    const [tenant, session] = idle
+    this.#forget(tenant)
+    end(session)
+  }
+
+  #forget(tenant: string): void {
+    this.#accepted.delete(tenant)
+    if (this.#latest?.tenant === tenant) this.#latest = undefined
   }
 }
 
-function watchSessions(metrics: Metrics, sessions: ReadonlyMap<string, OpenedSession>) {
+function end(session: OpenedSession): void {
+  session.dismiss()
+  // A connection that cannot be ended in order is closed by its socket.
+  session.close().catch(() => undefined)
+}
+
+function watchSessions(metrics: Metrics, all: () => readonly OpenedSession[]) {
   metrics.watch(
     { name: 'sluice_sessions', type: 'gauge', help: 'Credentials that something is kept for.' },
-    () => sessions.size,
+    () => all().length,
   )
   metrics.watch(
     { name: 'sluice_nats_connections', type: 'gauge', help: 'Connections to NATS, one a credential.' },
-    () => [...sessions.values()].filter((session) => session.isConnected()).length,
+    () => all().filter((session) => session.isConnected()).length,
   )
 }

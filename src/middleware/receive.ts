@@ -30,6 +30,7 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     } catch (failure) {
       c.res = answerProblem(c, failure)
     }
+    c.get('leave')?.()
     completeAnswer(c)
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
     tell(c, dependencies, (performance.now() - beganAt) / 1_000)
@@ -56,14 +57,24 @@ function readRequestId({ headers }: Request): string {
   return said !== null && SANE_REQUEST_ID.test(said) ? said : crypto.randomUUID()
 }
 
-/** Throws `unauthenticated`, `ticket_invalid`, `too_many_requests`, `unsupported_media_type`, `payload_too_large`. */
+/**
+ * Throws `unauthenticated`, `ticket_invalid`, `too_many_requests`, `host_full`, `jetstream_unavailable`, and then
+ * `unsupported_media_type`, `payload_too_large`.
+ */
 async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   const { path, method } = c.req
   if (isPublic(path)) return
   const caller = identify(c.req.raw, dependencies)
   c.set('caller', caller)
   if (path !== '/v1' && !path.startsWith('/v1/')) return
-  c.set('session', dependencies.openSession(caller))
+  // Nothing answers to it but a refusal.
+  if (method === 'OPTIONS') return
+  const session = dependencies.openSession(caller)
+  c.set('session', session)
+  c.set('leave', session.use())
+  // Before NATS has accepted who sends a request, nothing is read of its body and nothing is kept of it.
+  const admitting = session.admitted()
+  if (admitting) await admitting
   if ((method === 'POST' || method === 'PUT') && !takesOtherBodies(path)) await admitJsonBody(c)
 }
 

@@ -22,6 +22,8 @@ export async function answerLines(c: Context<AppEnv>): Promise<Response> {
   const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
   const toId = c.get('session').messageIdOf
   const write = createResultWriter(c)
+  const release = c.get('dependencies').publishers.take(c.get('caller').tenant)
+  const leave = c.get('session').use()
   const exchange = new LineExchange({
     lines: readLines(body, maxLineBytes),
     pipeline: new Pipeline(publisherOf(c)),
@@ -41,7 +43,10 @@ export async function answerLines(c: Context<AppEnv>): Promise<Response> {
       return text
     },
     requestId: c.get('requestId'),
-    onEnd: c.get('dependencies').publishers.take(c.get('caller').tenant),
+    onEnd() {
+      release()
+      leave()
+    },
   })
   const results = new ReadableStream<Uint8Array>(exchange, { highWaterMark: 0 })
   return answer(c, results, { headers: { 'Content-Type': LINES_TYPE } })

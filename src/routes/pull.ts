@@ -123,7 +123,12 @@ export const pull = createRouter()
     const gone = new AbortController()
     const form = c.req.valid('query').payload ?? 'text'
     const { readers, startTimer } = c.var.dependencies
-    const onEnd = readers.take(c.var.caller.tenant)
+    const release = readers.take(c.var.caller.tenant)
+    const leave = c.var.session.use()
+    const onEnd = () => {
+      release()
+      leave()
+    }
     const pieces = pushDeliveries(c, { consumer: info, created, scope, form, onEnd }, gone.signal)
     return declared(answer(c, await streamPieces(pieces, { startTimer, gone }), { headers: eventsHeaders }))
   })

@@ -87,6 +87,7 @@ const JETSTREAM: readonly ErrorCode[] = [
   'refused_by_jetstream',
   'jetstream_unavailable',
   'jetstream_timeout',
+  'host_full',
   'not_supported',
 ]
 

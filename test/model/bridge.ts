@@ -66,6 +66,8 @@ export function openBridge(
     ackTokens: createAckTokens(keyring, 'own'),
     messageIdOf: createMessageIds(keyring, 'own'),
     tagMark: 'own',
+    admitted: () => undefined,
+    use: () => () => undefined,
   })
   return {
     session,

@@ -1,6 +1,6 @@
 /** Owns one credential's connection to NATS: dials on the first call, again after a loss, and closes. */
 import type { Msg, NatsConnection } from 'nats.ws'
-import type { NatsCredential } from '../../jetstream.ts'
+import type { ConnectionEvents, NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { delay } from '../../turns.ts'
 import { dial } from './dial.ts'
@@ -25,6 +25,8 @@ export interface Connection {
   request(request: NatsRequest, client?: NatsConnection): Promise<Msg>
   /** Whether there is a connection now. */
   isConnected(): boolean
+  /** Whether one is being made. */
+  isDialling(): boolean
   close(): Promise<void>
 }
 
@@ -79,15 +81,21 @@ async function end(client: NatsConnection): Promise<void> {
 class Dialler {
   readonly #settings: Settings
   readonly #credential: NatsCredential
+  readonly #events: ConnectionEvents | undefined
   #dialing: Promise<NatsConnection> | undefined
   #current: NatsConnection | undefined
   /** What has been succeeded, and is still in use. */
   readonly #leaving = new Set<NatsConnection>()
   #closed = false
 
-  constructor(settings: Settings, credential: NatsCredential) {
+  constructor(settings: Settings, credential: NatsCredential, events: ConnectionEvents | undefined) {
     this.#settings = settings
     this.#credential = credential
+    this.#events = events
+  }
+
+  get isDialling(): boolean {
+    return this.#dialing !== undefined
   }
 
   get isConnected(): boolean {
@@ -102,24 +110,33 @@ class Dialler {
 
   async close(): Promise<void> {
     this.#closed = true
-    const link = this.#current ?? (await this.#dialing?.catch(() => undefined))
-    await Promise.all([...(link ? [link] : []), ...this.#leaving].map(end))
+    const ending = [...(this.#current ? [this.#current] : []), ...this.#leaving].map(end)
+    // What is being dialled is closed as soon as it is there.
+    await Promise.all([...ending, this.#dialing?.catch(() => undefined)])
   }
 
   async #dial(): Promise<NatsConnection> {
-    this.#dialing ??= dial(this.#settings, this.#credential).finally(() => {
+    this.#dialing ??= this.#signIn().finally(() => {
       this.#dialing = undefined
     })
-    const dialled = await this.#dialing
-    if (this.#closed) {
+    return await this.#dialing
+  }
+
+  async #signIn(): Promise<NatsConnection> {
+    const dialled = await dial(this.#settings, this.#credential).catch((failure: unknown) => {
+      if (hasCode(failure, 'unauthenticated')) this.#events?.refused()
+      throw failure
+    })
+    try {
+      if (this.#closed) throw unavailable()
+      this.#events?.accepted()
+    } catch (failure) {
       await within(CLOSE_MS, dialled.close())
-      throw unavailable()
+      throw failure
     }
-    if (this.#current !== dialled) {
-      this.#current = dialled
-      hangUpWhenIdle(dialled, this.#settings.IDLE_CONNECTION_MS)
-      onLameDuck(dialled, () => void this.#succeed(dialled))
-    }
+    this.#current = dialled
+    hangUpWhenIdle(dialled, this.#settings.IDLE_CONNECTION_MS)
+    onLameDuck(dialled, () => void this.#succeed(dialled))
     return dialled
   }
 
@@ -142,8 +159,12 @@ class Dialler {
 }
 
 /** Prepares a connection; nothing is dialled before the first call. */
-export function prepareConnection(settings: Settings, credential: NatsCredential): Connection {
-  const dialler = new Dialler(settings, credential)
+export function prepareConnection(
+  settings: Settings,
+  credential: NatsCredential,
+  events?: ConnectionEvents,
+): Connection {
+  const dialler = new Dialler(settings, credential, events)
   return {
     timeoutMs: settings.REQUEST_TIMEOUT_MS,
     client: () => dialler.client(),
@@ -158,6 +179,7 @@ export function prepareConnection(settings: Settings, credential: NatsCredential
       }
     },
     isConnected: () => dialler.isConnected,
+    isDialling: () => dialler.isDialling,
     close: () => dialler.close(),
   }
 }

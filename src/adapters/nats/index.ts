@@ -1,5 +1,5 @@
 /** Owns the port's implementation over NATS: which call is served where. */
-import type { JetStream, JetStreamConnection, NatsCredential } from '../../jetstream.ts'
+import type { ConnectionEvents, JetStream, JetStreamConnection, NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { type Connection, prepareConnection } from './connection.ts'
 import { getBatchByConsumer } from './consumer-reads.ts'
@@ -62,11 +62,17 @@ const jetStreamOver = (connection: Connection): JetStream => ({
  * Opens JetStream as one credential sees it. Nothing is dialled before the first call; after a lost connection the next
  * call dials again. A refused credential shows as `unauthenticated` in the call. Whoever opens it closes it.
  */
-export function openJetStream(settings: Settings, credential: NatsCredential): JetStreamConnection {
-  const connection = prepareConnection(settings, credential)
+export function openJetStream(
+  settings: Settings,
+  credential: NatsCredential,
+  events?: ConnectionEvents,
+): JetStreamConnection {
+  const connection = prepareConnection(settings, credential, events)
   return {
     jetstream: jetStreamOver(connection),
     isConnected: () => connection.isConnected(),
+    isDialling: () => connection.isDialling(),
+    connect: async () => void (await connection.client()),
     close: () => connection.close(),
   }
 }
