@@ -1,6 +1,5 @@
 /** Owns how answers are made: what each of them carries, and the one place where a failure becomes one. */
 import type { Context } from 'hono'
-import { HTTPException } from 'hono/http-exception'
 import type { AppEnv } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 
@@ -37,9 +36,8 @@ export function completeAnswer(c: Context<AppEnv>): void {
 }
 
 /** The only place that writes a failure to a client. */
-export function answerProblem(c: Context<AppEnv>, thrown: unknown, headers: Headers = {}): Response {
+export function answerProblem(c: Context<AppEnv>, failure: unknown, headers: Headers = {}): Response {
   if (c.req.raw.signal.aborted) return answer(c, null, { status: CLIENT_LEFT })
-  const failure = thrown instanceof HTTPException ? fromHono(thrown) : thrown
   const problem = toProblem(failure, c.get('requestId'))
   const { status, code, detail } = problem
   c.set('failure', { code, detail, cause: failure instanceof BridgeError ? failure.cause : failure })
@@ -53,14 +51,4 @@ export function answerProblem(c: Context<AppEnv>, thrown: unknown, headers: Head
       ...headers,
     },
   })
-}
-
-/** Hono itself refuses a body that is no JSON. */
-function fromHono(failure: HTTPException): BridgeError {
-  return failure.status === 400
-    ? new BridgeError('invalid_request', 'body: must be JSON', {
-        errors: [{ field: 'body', message: 'must be JSON' }],
-        cause: failure,
-      })
-    : new BridgeError('internal', 'An unexpected failure.', { cause: failure })
 }

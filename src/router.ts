@@ -1,20 +1,48 @@
 /** Owns how routes are made: strict about their input, refusing it with the field's name. */
 import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import type { AppEnv } from './context.ts'
 import { BridgeError, type FieldError } from './errors.ts'
+import { readJsonBody } from './middleware/json-bodies.ts'
 import * as z from './schemas/zod.ts'
 
 type HandlerRouter = InstanceType<typeof OpenAPIHono<AppEnv>>['router']
 
 /** A router whose schemas refuse with `invalid_request`; `router`: what finds the route of a path, default hono's own choice. */
 export function createRouter(router?: HandlerRouter) {
-  return new OpenAPIHono<AppEnv>({
+  const made = new OpenAPIHono<AppEnv>({
     ...(router ? { router } : {}),
     defaultHook: (result) => {
       if (result.success) return
       throw refusal(result.error.issues)
     },
   })
+  made.openapi = readingBodies(made)
+  return made
+}
+
+type Router = InstanceType<typeof OpenAPIHono<AppEnv>>
+type Register = Router['openapi']
+type AnyHandler = (c: Context<AppEnv>) => unknown
+
+/**
+ * Registers routes as the router itself does, but for their body: that is read by `readJsonBody`, once a route has been
+ * found and the rest of its input is valid. The router's own reading refuses an empty body by its type, before the
+ * method is looked at, and takes some spellings of a type for a failure.
+ */
+function readingBodies(router: Router): Register {
+  const register = router.openapi as (route: object, handler: AnyHandler) => Router
+  return ((route: Parameters<Register>[0], handler: AnyHandler) => {
+    router.openAPIRegistry.registerPath(route)
+    const { body, ...request } = route.request ?? {}
+    const hasBody = route.method === 'post' || route.method === 'put'
+    const { schema = noBody } = (body?.content['application/json'] ?? {}) as { schema?: z.ZodType }
+    const handle: AnyHandler = async (c) => {
+      c.req.addValidatedData('json', parseInput(schema, await readJsonBody(c)) as object)
+      return handler(c)
+    }
+    return register({ ...route, request, hide: true }, hasBody ? handle : handler)
+  }) as unknown as Register
 }
 
 /** Input as its schema has it, for routes that check by themselves. Throws as a router does. */
@@ -48,3 +76,6 @@ function toFieldErrors(issue: Issue): FieldError[] {
 
 /** For operations without query parameters: any is refused. */
 export const noQuery = z.strictObject({})
+
+/** For operations without a body: none, or an object without fields. */
+const noBody = z.strictObject({})

@@ -1,11 +1,13 @@
 /** Owns the Workers entry: who asks is settled in the isolate, and the caller's Durable Object answers. */
 import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
 import { getPath } from 'hono/utils/url'
+import { chooseType } from './accept.ts'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath } from './middleware/authenticate.ts'
 import { readSettings, type Settings, shardsOf } from './settings.ts'
@@ -78,10 +80,14 @@ function hostName(request: Request, dependencies: Dependencies): string | undefi
   }
 }
 
+/** What is read as events goes where the readers are. */
+const FORMS_OF_READS = [JSON_TYPE, EVENTS_TYPE]
+
 /** Which of a caller's Durable Objects is asked: any, but for the figures of a certain one. */
 function chooseShard(request: Request, path: string, settings: Settings): number {
   if (path === '/metrics') return shardSaid(request.url) % shardsOf(settings)
-  const takesEvents = isEventsPath(path) && request.headers.get('Accept')?.includes('text/event-stream')
+  const takesEvents =
+    isEventsPath(path) && chooseType(request.headers.get('Accept'), FORMS_OF_READS) === EVENTS_TYPE
   return Math.floor(Math.random() * (takesEvents ? settings.READER_SHARDS : settings.CONNECTION_SHARDS))
 }
 

@@ -9,6 +9,7 @@ const SRC = join(import.meta.dirname, '..', 'src')
 const LEFT = [
   'app.ts',
   'answer.ts',
+  'accept.ts',
   'router.ts',
   'path-router.ts',
   'read-body.ts',
@@ -26,6 +27,7 @@ const BOTTOM = [
   'schemas/',
   'tokens/',
   'errors.ts',
+  'media-types.ts',
   'settings.ts',
   'farewell.ts',
   'pieces.ts',

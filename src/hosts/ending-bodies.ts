@@ -1,7 +1,7 @@
 /** Owns bodies that clients go on sending for as long as they like: they end when the host does. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { BridgeError } from '../errors.ts'
-import { LINES } from './slow-bodies.ts'
+import { isLinesType } from '../media-types.ts'
 
 /** A request as Node has it. */
 interface Incoming {
@@ -22,7 +22,7 @@ export function createEndingBodies(): EndingBodies {
   return {
     watch(request, { method, headers }) {
       // Node's own headers: those of the request would be made for every request.
-      if (method !== 'POST' || !LINES.test(headers['content-type'] ?? '')) return
+      if (method !== 'POST' || !isLinesType(headers['content-type'])) return
       const { body } = request
       if (body) Object.defineProperty(request, 'body', { value: endable(body, endings) })
     },

@@ -1,5 +1,6 @@
 /** Owns ending requests on Node whose body does not come: Node's own limit would end a stream of lines, too. */
 import type { IncomingMessage, Server } from 'node:http'
+import { isLinesType } from '../media-types.ts'
 
 export interface BodyTimes {
   /** A body has to be whole by then, ms. */
@@ -11,8 +12,6 @@ export interface BodyTimes {
 }
 
 const TIMES: BodyTimes = { wholeMs: 300_000, silenceMs: 300_000, sweepMs: 10_000 }
-/** The type of bodies that come line by line, for as long as their client likes. */
-export const LINES = /^application\/x-ndjson\s*(;|$)/i
 
 interface Awaited {
   readonly isStream: boolean
@@ -26,7 +25,7 @@ export function endSlowBodies(server: Server, { wholeMs, silenceMs, sweepMs }: B
   const awaited = new Map<IncomingMessage, Awaited>()
   server.on('request', (request) => {
     if (request.method === 'GET') return
-    const isStream = LINES.test(request.headers['content-type'] ?? '')
+    const isStream = isLinesType(request.headers['content-type'])
     awaited.set(request, { isStream, bytes: request.socket.bytesRead, since: performance.now() })
     request.once('close', () => awaited.delete(request))
   })

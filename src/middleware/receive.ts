@@ -5,7 +5,6 @@ import { answerProblem, completeAnswer } from '../answer.ts'
 import type { AppEnv, Dependencies } from '../context.ts'
 import { identify, isPublic } from './authenticate.ts'
 import { admitOrigin } from './cross-origin.ts'
-import { admitJsonBody } from './json-bodies.ts'
 
 /**
  * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
@@ -57,10 +56,7 @@ function readRequestId({ headers }: Request): string {
   return said !== null && SANE_REQUEST_ID.test(said) ? said : crypto.randomUUID()
 }
 
-/**
- * Throws `unauthenticated`, `ticket_invalid`, `too_many_requests`, `host_full`, `jetstream_unavailable`, and then
- * `unsupported_media_type`, `payload_too_large`.
- */
+/** Throws `unauthenticated`, `ticket_invalid`, `too_many_requests`, `host_full`, `jetstream_unavailable`. */
 async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   const { path, method } = c.req
   if (isPublic(path)) return
@@ -75,11 +71,7 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   // Before NATS has accepted who sends a request, nothing is read of its body and nothing is kept of it.
   const admitting = session.admitted()
   if (admitting) await admitting
-  if ((method === 'POST' || method === 'PUT') && !takesOtherBodies(path)) await admitJsonBody(c)
 }
-
-/** Publishes say themselves what they take. */
-const takesOtherBodies = (path: string) => path.startsWith('/v1/subjects/') || path === '/v1/messages'
 
 /** What a client calls its method has no bound. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])

@@ -6,6 +6,7 @@ import type { AppEnv } from '../context.ts'
 import { deadlineOf, encodeDeadline } from '../deliveries.ts'
 import { BridgeError, toProblem } from '../errors.ts'
 import type { AckAction, ConsumerInfo, JetStream } from '../jetstream.ts'
+import { readJsonBody } from '../middleware/json-bodies.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { type Ack, type AckResult, ackResultsSchema, acksSchema, isPlain } from '../schemas/ack.ts'
 import { json } from '../schemas/examples.ts'
@@ -50,21 +51,8 @@ acks.post(settleDeliveriesRoute.getRoutingPath(), async (c) => {
 /** What the route's schemas take, and refuses what they refuse. */
 async function readAcks(c: Context<AppEnv>): Promise<readonly Ack[]> {
   if (c.req.url.includes('?')) parseInput(noQuery, c.req.query())
-  const body = await readJson(c)
+  const body = await readJsonBody(c)
   return isPlain(body) ? body.acks : parseInput(acksSchema, body).acks
-}
-
-/** A request without a body has passed the check of its type. */
-async function readJson(c: Context<AppEnv>): Promise<unknown> {
-  if (c.req.header('Content-Type') === undefined) return {}
-  try {
-    return await c.req.json()
-  } catch (cause) {
-    throw new BridgeError('invalid_request', 'body: must be JSON', {
-      errors: [{ field: 'body', message: 'must be JSON' }],
-      cause,
-    })
-  }
 }
 
 const STALE: AckResult = { status: 'stale' }

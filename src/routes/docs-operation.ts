@@ -1,6 +1,7 @@
 /** Owns how the documentation page shows an operation: what it takes, what it answers, how it fails, how to try it. */
 import { html } from 'hono/html'
 import { ERRORS, type ErrorCode } from '../errors.ts'
+import { EVENTS_TYPE, LINES_TYPE } from '../media-types.ts'
 import {
   type Fragment,
   inline,
@@ -78,8 +79,6 @@ interface Example {
 }
 
 const PROBLEM = 'application/problem+json'
-const EVENTS = 'text/event-stream'
-const LINES = 'application/x-ndjson'
 
 export const renderMethod = (method: string): Fragment =>
   html`<span class="method ${method}">${method.toUpperCase()}</span>`
@@ -140,8 +139,8 @@ function renderExample(type = '', { summary, value }: Example): Fragment {
 /** An example as it goes over the wire; JSON with line breaks, for people. */
 function written(type: string, value: unknown): string {
   if (typeof value === 'string') return value
-  if (type === LINES) return JSON.stringify(value)
-  if (type !== EVENTS) return JSON.stringify(value, undefined, 2)
+  if (type === LINES_TYPE) return JSON.stringify(value)
+  if (type !== EVENTS_TYPE) return JSON.stringify(value, undefined, 2)
   return Object.entries(value as object)
     .map(([name, part]) => `${name}: ${typeof part === 'string' ? part : JSON.stringify(part)}`)
     .join('\n')
@@ -164,13 +163,19 @@ function renderCode(code: ErrorCode): Fragment {
 
 /** A command for each type that the body may have, else for each representation of the answer; one where there is no choice. */
 function triesOf(document: OpenApiDocument, endpoint: Endpoint): string[] {
-  const bodies = Object.keys(endpoint.requestBody?.content ?? {}).filter((type) => type !== '*/*')
+  const bodies = differentTypes(endpoint.requestBody?.content).filter((type) => type !== '*/*')
   if (bodies.length > 1) return bodies.map((type) => tryOf(document, endpoint, { type }))
   const [, answer] = Object.entries(endpoint.responses).find(([status]) => status.startsWith('2')) ?? []
-  const types = Object.keys(answer?.content ?? {})
-  const usual = types[0] === EVENTS ? EVENTS : ''
+  const types = differentTypes(answer?.content)
+  const usual = types[0] === EVENTS_TYPE ? EVENTS_TYPE : ''
   const others = types.slice(1).map((type) => (type === '*/*' ? 'application/octet-stream' : type))
   return [usual, ...others].map((accept) => tryOf(document, endpoint, { type: bodies[0], accept }))
+}
+
+/** Of types with the same content, which are other names of one, the first. */
+function differentTypes(content: Body['content'] = {}): string[] {
+  const alike = Map.groupBy(Object.keys(content), (type) => JSON.stringify(content[type]))
+  return [...alike.values()].flatMap(([first]) => first ?? [])
 }
 
 /** A command for the shell. `type`: of the body; `accept`: the representation to ask for, empty for the usual one. */
@@ -182,9 +187,9 @@ function tryOf(
   const { method, path, parameters = [], requestBody } = endpoint
   const media = type === undefined ? undefined : requestBody?.content?.[type]
   const [example] = Object.values(media?.examples ?? {})
-  const data = example ? written(LINES, resolved(document, example).value) : ''
+  const data = example ? written(LINES_TYPE, resolved(document, example).value) : ''
   const options = [
-    accept === EVENTS ? '-N' : '',
+    accept === EVENTS_TYPE ? '-N' : '',
     method === 'get' || (method === 'post' && data !== '') ? '' : `-X ${method.toUpperCase()}`,
     accept === '' ? '' : `-H 'Accept: ${accept}'`,
     type === undefined ? '' : `-H 'Content-Type: ${type}'`,

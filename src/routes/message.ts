@@ -1,9 +1,11 @@
 /** Owns single messages: by sequence or the last of a subject, as JSON or raw, and their deletion. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { chooseType } from '../accept.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { MessageLookup, StoredMessage } from '../jetstream.ts'
+import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_TYPE, toBinaryHeaders } from '../schemas/cloud-event-headers.ts'
@@ -20,8 +22,9 @@ import { rawHeaders } from './raw-bodies.ts'
 const answers = {
   200: {
     description:
-      'The message as JSON, or as a CloudEvent; under an `Accept` that leaves both out, its raw payload with its own type, ' +
-      'and with the `ce-*` headers of an event that is stored in binary mode.',
+      'The message as JSON, as a CloudEvent, or its raw payload with its own type, and with the `ce-*` headers of an event ' +
+      'that is stored in binary mode: what `Accept` prefers, JSON where it does not say. An `Accept` that allows none of ' +
+      'these is answered with the raw payload.',
     headers: z.object({
       ETag: z.string().openapi({ description: 'Stays the same as long as the message is there.' }),
     }),
@@ -121,9 +124,10 @@ async function answerMessage(
     jetstream.getMessage(stream, lookup),
   ])
   if (!found) throw new BridgeError('message_not_found', `Stream "${stream}" does not have the message.`)
-  const accept = c.req.header('Accept')
-  const isEvent = accept?.includes(EVENT_TYPE) ?? false
-  const isRaw = !isEvent && !takesJson(accept)
+  const offered = [JSON_TYPE, mediaTypeOf(contentTypeOf(found)), EVENT_TYPE]
+  const type = chooseType(c.req.header('Accept'), offered)
+  const isEvent = type === EVENT_TYPE
+  const isRaw = !isEvent && type !== JSON_TYPE
   const etag = etagOf(found, c.var.session.tagMark, isRaw ? 'raw' : isEvent ? 'event' : (form ?? 'text'))
   c.header('ETag', etag)
   c.header('Vary', 'Accept', { append: true })
@@ -135,7 +139,7 @@ async function answerMessage(
   }
   const { seq, time } = found
   const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
-  c.header('Content-Type', 'application/json')
+  c.header('Content-Type', JSON_TYPE)
   return c.body(encodeMessage(stream, found, form ?? 'text', { cursor }))
 }
 
@@ -147,9 +151,8 @@ function etagOf({ seq, time }: StoredMessage, mark: string, form: string): strin
   return `W/"${seq}-${(toNanos(time) ?? 0n).toString(36)}-${mark}-${form}"`
 }
 
-function takesJson(accept = '*/*'): boolean {
-  return /application\/(json|\*)|\*\/\*/.test(accept)
-}
+const contentTypeOf = ({ headers }: StoredMessage) =>
+  headers['Content-Type']?.[0] ?? 'application/octet-stream'
 
 function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Response {
   for (const [name, value] of Object.entries(toBinaryHeaders(headers))) c.header(name, value)

@@ -1,16 +1,17 @@
 /** Owns reads by cursor: a page, a stream of lines, or server-sent events, by what the client accepts. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { accepts } from 'hono/accepts'
+import { chooseType } from '../accept.ts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
+import { EVENTS_TYPE as EVENTS, isLinesType, LINES_TYPES, JSON_TYPE as PAGE } from '../media-types.ts'
 import { exposeAlso } from '../middleware/cross-origin.ts'
 import type { Page } from '../reading.ts'
 import { createRouter } from '../router.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_BATCH_TYPE } from '../schemas/cloud-event-headers.ts'
-import { examplesOf, json } from '../schemas/examples.ts'
+import { examplesOf, json, ofTypes } from '../schemas/examples.ts'
 import { streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -68,10 +69,10 @@ const readMessagesRoute = createRoute({
       }),
       content: {
         ...json(pageSchema, 'page', 'pageEmpty', 'pageWithGap'),
-        'application/x-ndjson': {
+        ...ofTypes(LINES_TYPES, {
           schema: ndjsonLineSchema,
           examples: examplesOf('message', 'gapLine', 'endLine', 'errorLine'),
-        },
+        }),
         [EVENT_BATCH_TYPE]: { schema: z.array(cloudEventSchema), examples: examplesOf('cloudEvents') },
         'text/event-stream': {
           schema: tailEventSchema,
@@ -92,10 +93,7 @@ const readMessagesRoute = createRoute({
   },
 })
 
-const PAGE = 'application/json'
-const LINES = 'application/x-ndjson'
-const EVENTS = 'text/event-stream'
-const FORMS = [PAGE, LINES, EVENTS, EVENT_BATCH_TYPE]
+const FORMS = [PAGE, ...LINES_TYPES, EVENTS, EVENT_BATCH_TYPE]
 
 export const messages = createRouter().openapi(readMessagesRoute, async (c) => {
   const { stream } = c.req.valid('param')
@@ -106,18 +104,14 @@ export const messages = createRouter().openapi(readMessagesRoute, async (c) => {
   if (form === EVENTS) return declared(await answerEvents(c, stream, query))
   if (query.format !== undefined) throw refuse('format', 'is for server-sent events alone')
   const reading = settleReading(c, stream, query, 'beginning')
-  if (form === LINES) return declared(await answerLines(c, stream, query, reading))
+  if (isLinesType(form)) return declared(await answerLines(c, stream, query, reading, form))
   return declared(await answerPage(c, stream, query, reading, form))
 })
 
 function chooseForm(c: Context<AppEnv>): string {
-  const takesAnything = c.req.header('Accept')?.includes('*/*') ?? true
-  const form = accepts(c, {
-    header: 'Accept',
-    supports: FORMS,
-    default: takesAnything ? PAGE : '',
-  })
-  if (form === '') throw new BridgeError('not_acceptable', `Accept must allow one of ${FORMS.join(', ')}.`)
+  const form = chooseType(c.req.header('Accept'), FORMS)
+  if (form === undefined)
+    throw new BridgeError('not_acceptable', `Accept must allow one of ${FORMS.join(', ')}.`)
   return form
 }
 
@@ -190,7 +184,13 @@ function nextUrl(url: string, cursor: string): string {
   return next.pathname + next.search
 }
 
-async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery, reading: Reading) {
+async function answerLines(
+  c: Context<AppEnv>,
+  stream: string,
+  query: ReadQuery,
+  reading: Reading,
+  type: string,
+) {
   const pages = await openPages(readPages(c, stream, query, reading), query.limit ?? Number.POSITIVE_INFINITY)
   const form = formOf(stream, query, reading)
   const { metrics } = c.var.dependencies
@@ -211,7 +211,7 @@ async function answerLines(c: Context<AppEnv>, stream: string, query: ReadQuery,
     },
     { highWaterMark: 0 },
   )
-  return answer(c, body, { headers: { 'Content-Type': LINES } })
+  return answer(c, body, { headers: { 'Content-Type': type } })
 }
 
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {

@@ -10,13 +10,11 @@ import { bodyOf } from '../read-body.ts'
 import { requireHeed } from '../schemas/nats-headers.ts'
 import { createResultWriter, publisherOf } from './publishing.ts'
 
-export const LINES_TYPE = 'application/x-ndjson'
-
 /** Beside its payload, in base64, a line may hold so many bytes. */
 const LINE_OVERHEAD_BYTES = 65_536
 
-/** Answers lines with lines. What fails before the first one is read is still a status. */
-export async function answerLines(c: Context<AppEnv>): Promise<Response> {
+/** Answers lines with lines of the same `type`. What fails before the first one is read is still a status. */
+export async function answerLines(c: Context<AppEnv>, type: string): Promise<Response> {
   const server = await c.get('session').jetstream.server()
   const body = bodyOf(c.req.raw)
   const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
@@ -49,5 +47,5 @@ export async function answerLines(c: Context<AppEnv>): Promise<Response> {
     },
   })
   const results = new ReadableStream<Uint8Array>(exchange, { highWaterMark: 0 })
-  return answer(c, results, { headers: { 'Content-Type': LINES_TYPE } })
+  return answer(c, results, { headers: { 'Content-Type': type } })
 }

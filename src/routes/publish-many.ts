@@ -3,11 +3,12 @@ import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
+import { isLinesType, LINES_TYPE, LINES_TYPES, mediaTypeOf } from '../media-types.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { batchSchema, resultLineSchema, resultsSchema } from '../schemas/batch.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_BATCH_TYPE, EVENT_TYPE } from '../schemas/cloud-event-headers.ts'
-import { examplesOf, json } from '../schemas/examples.ts'
+import { examplesOf, json, ofTypes } from '../schemas/examples.ts'
 import { outgoingSchema } from '../schemas/outgoing.ts'
 import { problems } from '../schemas/problem.ts'
 import { publishedSchema } from '../schemas/publish.ts'
@@ -15,7 +16,7 @@ import * as z from '../schemas/zod.ts'
 import { publishedAnswer } from './publish.ts'
 import { answerBatch, BATCH_TYPE } from './publish-batch.ts'
 import { answerBinaryEvent, answerEvent, answerEvents, SUBJECT_HEADER } from './publish-events.ts'
-import { answerLines, LINES_TYPE } from './publish-lines.ts'
+import { answerLines } from './publish-lines.ts'
 
 const template = z.string().min(1)
 
@@ -51,8 +52,11 @@ const publishMessagesRoute = createRoute({
     body: {
       required: true,
       content: {
-        [LINES_TYPE]: { schema: outgoingSchema, examples: examplesOf('outgoing', 'outgoingLater') },
         ...json(batchSchema, 'batch', 'batchAtomic'),
+        ...ofTypes(LINES_TYPES, {
+          schema: outgoingSchema,
+          examples: examplesOf('outgoing', 'outgoingLater'),
+        }),
         [EVENT_TYPE]: { schema: cloudEventSchema, examples: examplesOf('cloudEvent') },
         [EVENT_BATCH_TYPE]: { schema: z.array(cloudEventSchema), examples: examplesOf('cloudEvents') },
       },
@@ -63,10 +67,10 @@ const publishMessagesRoute = createRoute({
       description: 'What became of each message. Of one event: the stream had it already.',
       content: {
         ...json(z.union([resultsSchema, publishedSchema]), 'publishResults', 'duplicate'),
-        [LINES_TYPE]: {
+        ...ofTypes(LINES_TYPES, {
           schema: resultLineSchema,
           examples: examplesOf('storedLine', 'failedLine', 'publishEnd'),
-        },
+        }),
       },
     },
     201: publishedAnswer('The event is stored.', 'published'),
@@ -96,12 +100,12 @@ publishMany.openAPIRegistry.registerPath(publishMessagesRoute)
 publishMany.post(publishMessagesRoute.getRoutingPath(), async (c) => {
   for (const name of OF_ONE_MESSAGE)
     if (c.req.header(name) !== undefined) throw refuse(name, 'is for a publish of one message alone')
-  const type = (c.req.header('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase()
+  const type = mediaTypeOf(c.req.header('Content-Type'))
   if (c.req.header('ce-specversion') !== undefined) return await answerBinaryEvent(c, readTemplate(c))
   if (type === EVENT_TYPE) return await answerEvent(c, readTemplate(c))
   if (type === EVENT_BATCH_TYPE) return await answerEvents(c, readTemplate(c))
   parseInput(noQuery, c.req.query())
-  if (type === LINES_TYPE) return await answerLines(c)
+  if (isLinesType(type)) return await answerLines(c, type)
   if (type === BATCH_TYPE) return await answerBatch(c)
   throw new BridgeError(
     'unsupported_media_type',

@@ -1,11 +1,13 @@
 /** Owns what consumers deliver: pulls, and the same messages pushed as server-sent events. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { chooseType } from '../accept.ts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery } from '../jetstream.ts'
+import { EVENTS_TYPE } from '../media-types.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import type { PayloadForm } from '../reading.ts'
 import { createRouter } from '../router.ts'
@@ -113,9 +115,8 @@ export const pull = createRouter()
   })
   .openapi(pushMessagesRoute, async (c) => {
     const { stream, consumer } = c.req.valid('param')
-    if (!(c.req.header('Accept') ?? '*/*').match(/text\/(event-stream|\*)|\*\/\*/)) {
-      throw new BridgeError('not_acceptable', 'Accept must allow text/event-stream.')
-    }
+    if (!chooseType(c.req.header('Accept'), [EVENTS_TYPE]))
+      throw new BridgeError('not_acceptable', `Accept must allow ${EVENTS_TYPE}.`)
     checkTicket(c, stream, consumer)
     const info = await c.var.session.jetstream.consumerInfo(stream, consumer)
     const { created } = await c.var.session.jetstream.streamInfo(stream)

@@ -309,6 +309,11 @@ export function json<Schema extends z.ZodType>(schema: Schema, ...names: (keyof 
   return { 'application/json': { schema, examples: examplesOf(...names) } }
 }
 
+/** One content under several media types of the contract. */
+export function ofTypes<Type extends string, Content>(types: readonly Type[], content: Content) {
+  return Object.fromEntries(types.map((type) => [type, content])) as Record<Type, Content>
+}
+
 function example<Schema extends z.ZodType>(summary: string, value: z.input<Schema>) {
   return { summary, value }
 }

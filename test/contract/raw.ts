@@ -10,6 +10,8 @@ export interface RawRequest {
   readonly target: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Buffer
+  /** Header lines that take the place of `Content-Length`; none: the body is not framed at all. */
+  readonly framing?: readonly string[]
 }
 
 /** A connection with one request on it. Whoever opens it destroys it. */
@@ -34,8 +36,12 @@ export async function openRaw(url: string, request: RawRequest): Promise<RawConn
   // A reset is what some tests are after; a read tells of it.
   socket.on('error', () => {})
   const body = Buffer.from(request.body ?? '')
-  const headers = { Host: host, ...CREDENTIAL, 'Content-Length': String(body.length), ...request.headers }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const headers = { Host: host, ...CREDENTIAL, ...request.headers }
+  const isFramed = Object.keys(headers).some((name) => name.toLowerCase() === 'content-length')
+  const framing = request.framing ?? (isFramed ? [] : [`Content-Length: ${body.length}`])
+  const lines = [...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), ...framing].map(
+    (line) => `${line}\r\n`,
+  )
   socket.write(
     Buffer.concat([
       Buffer.from(`${request.method} ${request.target} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1'),

@@ -1,0 +1,19 @@
+/** Media types that the bridge speaks, and what a `Content-Type` names. */
+
+/** Newline-delimited JSON, under the names that are in use. The first one is ours. */
+export const LINES_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl'] as const
+export const LINES_TYPE = LINES_TYPES[0]
+export const JSON_TYPE = 'application/json'
+export const EVENTS_TYPE = 'text/event-stream'
+
+/** The media type of a `Content-Type`, in lower case and without parameters; empty where there is none. */
+export function mediaTypeOf(contentType: string | null | undefined): string {
+  if (!contentType) return ''
+  const end = contentType.indexOf(';')
+  return (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase()
+}
+
+/** Whether a `Content-Type` says newline-delimited JSON. */
+export function isLinesType(contentType: string | null | undefined): boolean {
+  return LINES_TYPES.some((type) => type === mediaTypeOf(contentType))
+}
