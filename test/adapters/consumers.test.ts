@@ -164,10 +164,54 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
       expect(await texts(stream, { waitMs: 200 })).toEqual([])
     })
 
-    it('consumer_busy when the consumer allows less', async () => {
+    it('leaves no request open at a consumer that is full: what an ack makes room for is the next one’s', async () => {
       const stream = await makeStream(jetstream)
-      await work(stream, { max_batch: 2 })
-      expect(await codeOf(pull(stream, { batch: 3 }))).toBe('consumer_busy')
+      await work(stream, { max_ack_pending: 2 })
+      for (const text of ['1', '2', '3']) await publishText(jetstream, `${stream}.a`, text)
+      const held = await pull(stream, { batch: 3 })
+      expect(await pull(stream, { batch: 3 })).toEqual([])
+      expect((await jetstream.consumerInfo(stream, 'work')).num_waiting).toBe(0)
+      for (const { replySubject } of held) await jetstream.settle(replySubject, { action: 'ack' })
+      expect(await pull(stream, { batch: 3 })).toMatchObject([{ seq: 3, deliveryCount: 1 }])
+    })
+
+    it.each([
+      ['max_batch', { max_batch: 1 }],
+      ['max_bytes', { max_bytes: 150 }],
+      ['max_expires', { max_expires: 200_000_000 }],
+    ])('no more than a consumer with %s allows, until all is there', async (_, config) => {
+      const stream = await makeStream(jetstream)
+      await work(stream, config)
+      const waited = texts(stream, { batch: 3, waitMs: 20_000 })
+      await waiting(stream)
+      for (const text of ['1', '2', '3']) await publishText(jetstream, `${stream}.a`, text)
+      const got = await waited
+      while (got.length < 3) got.push(...(await texts(stream, { batch: 3, waitMs: 5_000 })))
+      expect(got).toEqual(['1', '2', '3'])
+    })
+
+    it('a message that is larger than max_bytes of its consumer', async () => {
+      const stream = await makeStream(jetstream)
+      await work(stream, { max_bytes: 100 })
+      await publishText(jetstream, `${stream}.a`, 'x'.repeat(1_000))
+      expect(await texts(stream, { waitMs: 5_000 })).toEqual(['x'.repeat(1_000)])
+    })
+
+    it('no more than a consumer allows whose limits have changed since', async () => {
+      const stream = await makeStream(jetstream)
+      await work(stream)
+      expect(await texts(stream)).toEqual([])
+      const elsewhere = open(nats.wsUrl)
+      await elsewhere.jetstream.putConsumer(stream, {
+        durable_name: 'work',
+        ack_policy: 'explicit',
+        ack_wait: FIVE_MINUTES_NS,
+        max_batch: 1,
+        max_expires: 1_000_000_000,
+      })
+      await elsewhere.close()
+      await publishText(jetstream, `${stream}.a`, 'x')
+      expect(await texts(stream, { waitMs: 5_000 })).toEqual(['x'])
     })
 
     it('consumer_not_found, stream_not_found, or deleted while waiting', async () => {

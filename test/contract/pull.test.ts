@@ -232,6 +232,103 @@ onEveryTarget((target) => {
       expect(seqs(await pullUntil(path, 2, 10))).toEqual([5, 6])
     })
 
+    /** Whether `work` ends before a pull of an empty consumer does that waits for three seconds. */
+    const isDoneFirst = async (work: () => Promise<unknown>) => {
+      const { path } = await makeFilled(0)
+      const idle = pull(path, { wait_ms: 3_000 }).then(() => false)
+      return await Promise.race([work().then(() => true), idle])
+    }
+    const strictly = { max_ack_pending: 1, ack_wait_ms: LONG_ACK_WAIT_MS }
+
+    test.each([
+      ['no wait_ms', 0],
+      ['wait_ms', 20_000],
+    ])('200 at once with what max_ack_pending allows, whatever the batch, with %s', async (_, wait_ms) => {
+      const { path } = await makeFilled(4, strictly)
+      const order: number[] = []
+
+      const isFirst = await isDoneFirst(async () => {
+        for (const _ of range(1, 4)) {
+          const { messages } = await pull(path, { batch: 10, wait_ms })
+          order.push(...seqs(messages))
+          await acknowledge(messages)
+        }
+      })
+
+      expect([isFirst, order]).toEqual([true, [1, 2, 3, 4]])
+    })
+
+    test('200 at once with nothing when others hold as much as max_ack_pending allows', async () => {
+      const { path } = await makeFilled(4, { ...strictly, max_ack_pending: 2 })
+      const held = (await pull(path, { batch: 5 })).messages
+      const pulled: unknown[] = []
+
+      const isFirst = await isDoneFirst(async () => {
+        for (const _ of range(1, 4)) pulled.push((await pull(path, { batch: 5 })).messages)
+      })
+
+      expect([isFirst, seqs(held), pulled]).toEqual([true, [1, 2], [[], [], [], []]])
+    })
+
+    test('200 as soon as an ack makes room, and no more than it makes room for', async () => {
+      const { path } = await makeFilled(6, { ...strictly, max_ack_pending: 2 })
+      const held = (await pull(path, { batch: 2 })).messages
+      const order: number[] = []
+
+      const isFirst = await isDoneFirst(async () => {
+        const waiting = pull(path, { batch: 5, wait_ms: 20_000 })
+        await target.bridge.ok(`GET ${path}`)
+        await acknowledge(held)
+        const { messages } = await waiting
+        order.push(...seqs(messages))
+        while (order.length < 2) order.push(...seqs((await pull(path, { batch: 5 })).messages))
+      })
+
+      expect([isFirst, order]).toEqual([true, [3, 4]])
+    })
+
+    test('each message to one of many that pull more than max_ack_pending allows, none held back', async () => {
+      const { path } = await makeFilled(24, { ...strictly, max_ack_pending: 3 })
+      const shares: number[][] = []
+
+      const isFirst = await isDoneFirst(async () => {
+        const share = async () => {
+          const own: number[] = []
+          for (;;) {
+            const { messages } = await pull(path, { batch: 10 })
+            own.push(...seqs(messages))
+            if (messages.length > 0) await acknowledge(messages)
+            const { num_pending, num_ack_pending } = await target.bridge.ok<ConsumerBody>(`GET ${path}`)
+            if (num_pending + num_ack_pending === 0) break
+          }
+          shares.push(own)
+        }
+        await Promise.all([share(), share(), share()])
+      })
+
+      expect(isFirst).toBe(true)
+      expect(shares.flat().sort((a, b) => a - b)).toEqual(range(1, 24))
+    })
+
+    test('200 at once with nothing from a consumer that is paused, and with the messages when it is resumed', async ({
+      skip,
+    }) => {
+      if (!target.supports.consumer_pause) skip()
+      const { path } = await makeFilled(2)
+      const until = new Date(Date.now() + 3_600_000).toISOString()
+      await target.bridge.ok(`POST ${path}/pause`, { json: { pause_until: until } })
+      const pulled: unknown[] = []
+
+      const isFirst = await isDoneFirst(async () => {
+        for (const _ of range(1, 4)) pulled.push((await pull(path, { batch: 5 })).messages)
+      })
+      const waiting = pull(path, { batch: 5, wait_ms: 20_000 })
+      await target.bridge.ok(`POST ${path}/resume`)
+
+      expect([isFirst, pulled]).toEqual([true, [[], [], [], []]])
+      expect(seqs((await waiting).messages)[0]).toBe(1)
+    })
+
     test('200 and ack_deadline null when nothing is to be acknowledged', async () => {
       const { path } = await makeFilled(2, { ack_policy: 'none' })
 

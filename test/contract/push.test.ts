@@ -70,6 +70,26 @@ onEveryTarget((target) => {
       })
     })
 
+    test('one after the other, each at once when the one before is settled, with max_ack_pending 1', async () => {
+      const { path } = await makeFilled(8, { max_ack_pending: 1 })
+      const idle = await target.makeConsumer(await target.makeStream())
+
+      await withEvents(path, async (events) => {
+        // The bridge waits a heartbeat, at least half a second, for what it does not know to be there.
+        const waited = target.bridge.pull(idle, { wait_ms: 3_000 }).then(() => false)
+        const inOrder = async () => {
+          for (const n of range(1, 8)) {
+            const deliveries = await events.take<Delivery>('message', n)
+            await acknowledge(deliveries.slice(-1))
+          }
+          return true
+        }
+
+        expect(await Promise.race([inOrder(), waited])).toBe(true)
+        expect(seqs(await events.take<Delivery>('message', 8))).toEqual(range(1, 8))
+      })
+    })
+
     test("delivered again what was nak'd, and what was not settled within the ack wait", async () => {
       const { path } = await makeFilled(2, { ack_wait_ms: 1_000 })
 

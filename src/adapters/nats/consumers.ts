@@ -3,6 +3,7 @@ import type { NatsConnection } from 'nats.ws'
 import type { ConsumerInfo, JetStreamConfig, Listing } from '../../jetstream.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
+import { rememberLimits } from './consumer-limits.ts'
 import { checkedName, checkedSubject } from './names.ts'
 import { requireLevel } from './server.ts'
 
@@ -65,7 +66,9 @@ export async function consumerInfo(
   stream: string,
   consumer: string,
 ): Promise<ConsumerInfo> {
-  return await callApi<ConsumerInfo>(connection, pathOf('INFO', stream, consumer))
+  const info = await callApi<ConsumerInfo>(connection, pathOf('INFO', stream, consumer))
+  rememberLimits(connection, info)
+  return info
 }
 
 export async function deleteConsumer(

@@ -21,7 +21,17 @@ export interface ExchangeRequest {
   readonly timeoutMs: number
   /** The longest silence between two replies, ms; absent: `timeoutMs` alone counts. */
   readonly silenceMs?: number
+  /** What a silence makes one ask. */
+  readonly quiet?: Quiet
   readonly signal?: AbortSignal
+}
+
+/** A short silence in which it is asked whether more replies can come; where none can, the request has timed out. */
+export interface Quiet {
+  readonly ms: number
+  /** Whether a first reply has to come before silence means anything. */
+  readonly afterFirst: boolean
+  isOver(): Promise<boolean>
 }
 
 const timers = new WeakMap<NatsConnection, StartTimer>()
@@ -73,6 +83,7 @@ export async function exchange(
   const startTimer = timersOf(client)
   const expire = () => reject(timedOut())
   const silence = silenceTimer(startTimer, request.silenceMs, expire)
+  const quiet = quietTimer(startTimer, request.quiet, expire)
   const stopDeadline = startTimer(expire, request.timeoutMs)
   const abort = () => reject(request.signal?.reason)
 
@@ -80,6 +91,7 @@ export async function exchange(
     try {
       if (failure !== undefined) throw failure
       silence.restart()
+      quiet.restart()
       const reply = { message, block: headersOf(message) }
       if (reply.block.status === NO_RESPONDERS) throw new NoResponders()
       if (take(reply) === 'last') resolve()
@@ -103,7 +115,36 @@ export async function exchange(
   } finally {
     stopDeadline()
     silence.stop()
+    quiet.stop()
     request.signal?.removeEventListener('abort', abort)
+  }
+}
+
+/** Asks after each short silence, and once at a time; a question that fails is one that is not answered. */
+function quietTimer(
+  startTimer: StartTimer,
+  quiet: Quiet | undefined,
+  expired: () => void,
+): { restart(): void; stop(): void } {
+  if (!quiet) return { restart: () => undefined, stop: () => undefined }
+  let hasStopped = false
+  const start = () => silenceTimer(startTimer, quiet.ms, () => void ask())
+  const ask = async () => {
+    const isOver = await quiet.isOver().catch(() => false)
+    if (hasStopped) return
+    if (isOver) expired()
+    else timer = start()
+  }
+  let timer = quiet.afterFirst ? undefined : start()
+  return {
+    restart() {
+      if (timer) timer.restart()
+      else timer = start()
+    },
+    stop() {
+      hasStopped = true
+      timer?.stop()
+    },
   }
 }
 

@@ -4,7 +4,7 @@ import { BridgeError, type ErrorCode } from '../../errors.ts'
 import type { Delivery } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
-import { exchange, type Reply } from './exchange.ts'
+import { exchange, type Quiet, type Reply } from './exchange.ts'
 import { lastOf, sizeOf } from './headers.ts'
 import { fromConsumer } from './messages.ts'
 import { checkedName } from './names.ts'
@@ -27,6 +27,7 @@ export interface NextRequest {
   /** When to give up on the server, ms. */
   readonly timeoutMs: number
   readonly silenceMs?: number
+  readonly quiet?: Quiet
   readonly signal?: AbortSignal
 }
 
@@ -42,12 +43,20 @@ const CONFLICT = 409
 const CONFLICTS: readonly (readonly [text: string, code: ErrorCode, detail: string])[] = [
   ['Consumer Deleted', 'consumer_not_found', 'The consumer was deleted.'],
   ['Consumer is push based', 'refused_by_jetstream', 'The consumer pushes: it cannot be pulled.'],
-  ['Exceeded Max', 'consumer_busy', 'The consumer allows fewer, smaller or shorter pulls.'],
+  ['Exceeded MaxWaiting', 'consumer_busy', 'As many pulls wait at the consumer as its max_waiting allows.'],
 ]
+
+/** A request asked for more than `max_batch`, `max_bytes` or `max_expires` of its consumer allow. */
+export class BeyondLimits extends BridgeError {
+  constructor(description: string) {
+    super('refused_by_jetstream', `JetStream: ${description}.`, { cause: description })
+  }
+}
 
 function conflict(description: string): NextEnd {
   if (description.startsWith('Batch Completed')) return 'filled'
   if (description.startsWith('Message Size Exceeds MaxBytes')) return 'too_large'
+  if (description.startsWith('Exceeded MaxRequest')) throw new BeyondLimits(description)
   const [, code, detail] = CONFLICTS.find(([text]) => description.startsWith(text)) ?? []
   if (code && detail) throw new BridgeError(code, detail, { cause: description })
   throw new BridgeError('jetstream_unavailable', 'The consumer cannot answer now.', { cause: description })
@@ -94,10 +103,11 @@ export async function requestNext(
   /** What the server says that it left out of the batch. */
   let unfilled = 0
   let bytesLeft = request.maxBytes ?? Number.POSITIVE_INFINITY
-  const { timeoutMs, silenceMs, signal } = request
+  const { timeoutMs, silenceMs, quiet, signal } = request
   const limits = {
     timeoutMs,
     ...(silenceMs === undefined ? {} : { silenceMs }),
+    ...(quiet ? { quiet } : {}),
     ...(signal ? { signal } : {}),
   }
 

@@ -4,14 +4,18 @@ import { BridgeError } from '../../errors.ts'
 import type { Delivery, PullRequest } from '../../jetstream.ts'
 import type { Connection } from './connection.ts'
 import { settled } from './connection.ts'
+import { type ConsumerLimits, countPending, knownLimits, limitsOf, roomOf } from './consumer-limits.ts'
 import { consumerInfo } from './consumers.ts'
 import { fromClient, hasCode, NoResponders } from './errors.ts'
-import { type NextEnd, type NextRequest, requestNext } from './next.ts'
+import type { Quiet } from './exchange.ts'
+import { BeyondLimits, type NextEnd, type NextRequest, requestNext } from './next.ts'
 
 const HEARTBEAT_MS = 5_000
 const SILENCE_MS = 2.5 * HEARTBEAT_MS
-/** A consumer at its `max_ack_pending` leaves a request unanswered that asks for what is at hand. */
+/** What asks for what is at hand is given up after so long a silence, whatever it comes from. */
 const AT_HAND_MS = 1_000
+/** After so short a one it is asked whether the consumer can deliver more. */
+const QUIET_MS = 100
 /** Less than this left: waiting again is not worth a request. */
 const SHORTEST_WAIT_MS = 10
 
@@ -43,13 +47,6 @@ async function giveBack(client: NatsConnection, deliveries: readonly Delivery[])
   await settled(client)
 }
 
-/** What is at hand, and with `expiresMs` the wait for it. */
-function firstRequest(request: PullRequest, timeoutMs: number): NextRequest {
-  const { batch, maxBytes, waitMs, signal } = request
-  if (waitMs === 0) return { batch, maxBytes, noWait: true, timeoutMs, silenceMs: AT_HAND_MS, signal }
-  return { batch, maxBytes, noWait: true, signal, ...waiting(waitMs, timeoutMs) }
-}
-
 /** Heartbeats tell a long wait from a lost request. */
 const waiting = (expiresMs: number, timeoutMs: number) => ({
   expiresMs,
@@ -57,40 +54,124 @@ const waiting = (expiresMs: number, timeoutMs: number) => ({
   ...(expiresMs > 2 * HEARTBEAT_MS ? { heartbeatMs: HEARTBEAT_MS, silenceMs: SILENCE_MS } : {}),
 })
 
-/**
- * Pulls until there is something or the time is up. With `no_wait` and `expires` together a consumer waits for the
- * first message and then ends the request as soon as nothing more is at hand: no request stays open behind the answer.
- */
-async function pullInto(
-  ask: (request: NextRequest) => Promise<NextEnd>,
-  request: PullRequest,
-  state: { readonly deliveries: readonly Delivery[]; readonly timeoutMs: number },
-): Promise<void> {
-  const deadline = Date.now() + request.waitMs
-  const { signal } = request
-  const { deliveries, timeoutMs } = state
-  let end = await retryable(ask, firstRequest(request, timeoutMs))
-  while (deliveries.length === 0) {
-    const left = deadline - Date.now()
-    if (end === 'too_large') {
-      end = await ask({ batch: 1, noWait: true, timeoutMs, silenceMs: AT_HAND_MS, signal })
-    } else if (left >= SHORTEST_WAIT_MS) {
-      // Others wait for what is there, or the request was lost: stand in the line.
-      end = await retryable(ask, { batch: 1, noWait: false, signal, ...waiting(left, timeoutMs) })
-    } else return
-  }
-}
+/** One pull of a client: the requests that it takes, and what they brought. */
+class Pull {
+  readonly #connection: Connection
+  readonly #client: NatsConnection
+  readonly #target: PullTarget
+  readonly #request: PullRequest
+  readonly #deliveries: Delivery[]
 
-/** A silent request counts as one that found nothing. */
-async function retryable(
-  ask: (request: NextRequest) => Promise<NextEnd>,
-  request: NextRequest,
-): Promise<NextEnd> {
-  try {
-    return await ask(request)
-  } catch (err) {
-    if (request.silenceMs !== undefined && hasCode(err, 'jetstream_timeout')) return 'none'
-    throw err
+  constructor(
+    connection: Connection,
+    client: NatsConnection,
+    pulled: { readonly target: PullTarget; readonly request: PullRequest; readonly deliveries: Delivery[] },
+  ) {
+    this.#connection = connection
+    this.#client = client
+    this.#target = pulled.target
+    this.#request = pulled.request
+    this.#deliveries = pulled.deliveries
+  }
+
+  /** Pulls until there is something or the time is up; again where the consumer's limits are not what they were. */
+  async run(): Promise<void> {
+    try {
+      await this.#untilThere()
+    } catch (err) {
+      if (!(err instanceof BeyondLimits) || this.#deliveries.length > 0) throw err
+      await this.#look()
+      await this.#untilThere()
+    }
+  }
+
+  async #untilThere(): Promise<void> {
+    const deadline = Date.now() + this.#request.waitMs
+    let end = await this.#atHand(this.#request)
+    let standsInLine = end === 'full'
+    while (this.#deliveries.length === 0) {
+      const left = deadline - Date.now()
+      if (end === 'too_large') end = await this.#ask({ batch: 1, ...this.#oneShot() })
+      else if (left >= SHORTEST_WAIT_MS) {
+        end = await this.#wait(left, standsInLine)
+        standsInLine = true
+      } else return
+    }
+  }
+
+  /**
+   * What is there now. A consumer at its `max_ack_pending` neither delivers nor says so: never more is asked for than
+   * it may still deliver, and where other clients take that meanwhile, it is asked once it is quiet.
+   */
+  async #atHand({ batch, maxBytes }: Pick<PullRequest, 'batch' | 'maxBytes'>): Promise<NextEnd | 'full'> {
+    const limits = await this.#limits(batch)
+    const allowed = Math.min(batch, limits.maxBatch, roomOf(limits))
+    if (allowed === 0) return 'full'
+    const bounded = { batch: allowed, maxBytes: Math.min(maxBytes, limits.maxBytes) }
+    return await this.#ask({ ...bounded, ...this.#oneShot() })
+  }
+
+  /**
+   * Waits for the first message. With `no_wait` and `expires` together a consumer waits for it and then ends the request as
+   * soon as nothing more is at hand: no request stays open behind the answer. It refuses that where others wait for
+   * what is there: then one stands in the line, as one does at a consumer that is full.
+   */
+  async #wait(leftMs: number, standsInLine: boolean): Promise<NextEnd> {
+    const limits = await this.#limits(this.#request.batch)
+    const { batch, maxBytes } = this.#request
+    const allowed = Math.min(batch, limits.maxBatch)
+    const times = waiting(Math.min(leftMs, limits.maxExpiresMs), this.#connection.timeoutMs)
+    if (!standsInLine && roomOf(limits) >= allowed) {
+      const bounded = { batch: allowed, maxBytes: Math.min(maxBytes, limits.maxBytes) }
+      return await this.#ask({ ...bounded, noWait: true, ...times, quiet: this.#quiet(true) })
+    }
+    const end = await this.#ask({ batch: 1, noWait: false, ...times })
+    const [first] = this.#deliveries
+    if (first && batch > 1)
+      await this.#atHand({ batch: batch - 1, maxBytes: Math.max(1, maxBytes - first.payload.length) })
+    return end
+  }
+
+  /** The limits as they were seen last, or as they are where those may not suffice for so many more messages. */
+  async #limits(batch: number): Promise<ConsumerLimits> {
+    const { stream, consumer } = this.#target
+    const known = knownLimits(this.#connection, stream, consumer)
+    return known && roomOf(known) >= Math.min(batch, known.maxBatch) ? known : await this.#look()
+  }
+
+  async #look(): Promise<ConsumerLimits> {
+    const { stream, consumer } = this.#target
+    return limitsOf(await consumerInfo(this.#connection, stream, consumer))
+  }
+
+  #oneShot() {
+    const { timeoutMs } = this.#connection
+    return { noWait: true, timeoutMs, silenceMs: AT_HAND_MS, quiet: this.#quiet(false) }
+  }
+
+  #quiet(afterFirst: boolean): Quiet {
+    const isOver = async () => {
+      const limits = await this.#look()
+      return limits.isPaced || roomOf(limits) === 0
+    }
+    return { ms: QUIET_MS, afterFirst, isOver }
+  }
+
+  /** A silent request counts as one that found nothing. */
+  async #ask(request: NextRequest): Promise<NextEnd> {
+    const { signal } = this.#request
+    const take = (delivery: Delivery) => this.#deliveries.push(delivery)
+    const target = { client: this.#client, ...this.#target }
+    const before = this.#deliveries.length
+    try {
+      return await requestNext(target, { ...request, signal }, take)
+    } catch (err) {
+      const isSilent = request.silenceMs !== undefined || request.quiet !== undefined
+      if (isSilent && hasCode(err, 'jetstream_timeout')) return 'none'
+      throw err
+    } finally {
+      countPending(this.#connection, this.#target, this.#deliveries.length - before)
+    }
   }
 }
 
@@ -102,11 +183,9 @@ export async function pull(
 ): Promise<readonly Delivery[]> {
   const client = await connection.client()
   const deliveries: Delivery[] = []
-  const ask = (next: NextRequest) =>
-    requestNext({ client, ...target }, next, (delivery) => deliveries.push(delivery))
   try {
     request.signal.throwIfAborted()
-    await pullInto(ask, request, { deliveries, timeoutMs: connection.timeoutMs })
+    await new Pull(connection, client, { target, request, deliveries }).run()
   } catch (err) {
     if (request.signal.aborted) {
       await giveBack(client, deliveries)
