@@ -119,6 +119,7 @@ export const pull = createRouter()
       throw new BridgeError('not_acceptable', `Accept must allow ${EVENTS_TYPE}.`)
     checkTicket(c, stream, consumer)
     const info = await c.var.session.jetstream.consumerInfo(stream, consumer)
+    checkPullable(info)
     const { created } = await c.var.session.jetstream.streamInfo(stream)
     const scope = deliveryScope(c, stream, consumer)
     const gone = new AbortController()
@@ -197,6 +198,14 @@ async function* encodePulled(
     // Node's server takes a small answer before it writes: that the client is gone shows after that.
     else signal.addEventListener('abort', () => void giveAllBack(), { once: true })
   }
+}
+
+/** Refuses before the events begin, since a browser asks again and again after that. */
+function checkPullable({ config }: ConsumerInfo) {
+  const { deliver_subject: pushesTo, priority_groups: groups } = config
+  if (pushesTo === undefined && !(Array.isArray(groups) && groups.length > 0)) return
+  const what = pushesTo === undefined ? 'has priority groups' : 'pushes'
+  throw new BridgeError('refused_by_jetstream', `The consumer ${what}: it cannot be pulled from here.`)
 }
 
 /** Throws `ticket_invalid` where the caller came with a ticket for something else. */

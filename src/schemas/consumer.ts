@@ -57,6 +57,15 @@ export const consumerConfigSchema = z
     max_waiting: integer(1)
       .optional()
       .openapi({ description: 'Pulls that may wait at a time; default 512.' }),
+    max_batch: integer(1)
+      .optional()
+      .openapi({ description: 'Messages that one pull may ask JetStream for; pulls here stay within it.' }),
+    max_bytes: integer(1)
+      .optional()
+      .openapi({ description: 'The same in bytes; a larger message comes alone.' }),
+    max_expires_ms: integer(1).optional().openapi({
+      description: 'How long one pull may wait at JetStream; a longer `wait_ms` here waits several times.',
+    }),
     num_replicas: integer(0, 5)
       .optional()
       .openapi({ description: 'Copies of its state; 0, the default: as many as the stream has.' }),
