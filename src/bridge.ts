@@ -1,5 +1,7 @@
 /** Owns putting the bridge together: settings and a host's parts into dependencies. */
 import type { Dependencies } from './context.ts'
+import { createHolds, type OpenHold } from './holds.ts'
+import { Ledger } from './ledger.ts'
 import { createLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { createPresence } from './presence.ts'
@@ -9,6 +11,8 @@ import { readKeyring } from './tokens/seal.ts'
 import { createTickets } from './tokens/ticket.ts'
 
 interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession'> {
+  /** What the sessions hold memory by; default: a ledger of its own. */
+  readonly openHold?: OpenHold
   /** Takes a line of the log, without its end. */
   writeLine(line: string): void
 }
@@ -17,12 +21,14 @@ interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession
 export function createDependencies(settings: Settings, parts: HostParts): Dependencies {
   const { host, metrics, openSession, writeLine } = parts
   const startTimer = createTimers()
+  const openHold =
+    parts.openHold ?? createHolds({ ledger: new Ledger(settings), metrics, startTimer: createTimers() })
   return {
     host,
     openSession,
     metrics,
     settings,
-    ...createLimits(settings, metrics),
+    ...createLimits(settings, metrics, openHold),
     // On Workers a client's leaving shows only when something is written to it.
     presence: createPresence(host === 'node', startTimer),
     startTimer,

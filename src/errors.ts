@@ -16,6 +16,7 @@ export type ProblemStatus =
   | 404
   | 405
   | 406
+  | 408
   | 409
   | 410
   | 412
@@ -51,6 +52,7 @@ export const ERRORS = {
   consumer_not_found: kind(404, 'The consumer does not exist'),
   method_not_allowed: kind(405, 'The path does not have this method'),
   not_acceptable: kind(406, 'None of the accepted types can be given'),
+  body_timeout: kind(408, 'The body of the request did not come in time', true),
   cursor_mismatch: kind(409, 'The cursor belongs to another stream or filter'),
   stream_exists: kind(409, 'The stream exists with another configuration'),
   consumer_exists: kind(409, 'The consumer exists with another configuration'),
@@ -71,7 +73,7 @@ export const ERRORS = {
   internal: kind(500, 'Something failed inside the bridge', false, 'possible'),
   not_supported: kind(501, 'The NATS server does not support this'),
   jetstream_unavailable: kind(503, 'JetStream cannot be reached', true),
-  host_full: kind(503, 'The host holds as many clients as it may', true),
+  host_full: kind(503, 'The host holds as many clients, or as much for them, as it may', true),
   jetstream_timeout: kind(504, 'JetStream did not answer in time', true, 'possible'),
   publish_unconfirmed: kind(504, 'The publish was not confirmed', false, 'possible'),
   publish_unconfirmed_keyed: kind(

@@ -1,5 +1,6 @@
-/** Owns how much a host holds at once: slots for clients and bytes of bodies, taken before and given back once. */
+/** How much a host holds at once: slots for clients and bytes in memory, taken before and given back once. */
 import { BridgeError, type ErrorCode } from './errors.ts'
+import type { OpenHold } from './holds.ts'
 import type { Gauge, Limit, Metrics } from './metrics.ts'
 import type { Settings } from './settings.ts'
 
@@ -12,16 +13,6 @@ export interface Slots {
   take(tenant: string): () => void
   /** Holds one as long as the work lasts. */
   hold<Done>(tenant: string, work: () => Promise<Done>): Promise<Done>
-}
-
-/** The bytes that one request holds. Whoever takes some gives them back when it ends, whatever has become of it. */
-export interface Hold {
-  /** Throws `host_full` where what others hold leaves no room for so many: one alone may always have them. */
-  requireRoom(bytes: number): void
-  /** Counts bytes that are in memory. Throws as `requireRoom`. */
-  take(bytes: number): void
-  /** Gives back all that was taken. */
-  release(): void
 }
 
 interface SlotKind {
@@ -39,13 +30,13 @@ export interface Limits {
   readonly waits: Slots
   /** Of requests that publish many messages. */
   readonly publishers: Slots
-  /** What a request holds that reads the body of a publish whole. */
-  holdBytes(): Hold
+  /** What a request holds in memory. */
+  readonly openHold: OpenHold
 }
 
-export function createLimits(settings: Settings, metrics: Metrics): Limits {
+export function createLimits(settings: Settings, metrics: Metrics, openHold: OpenHold): Limits {
   return {
-    holdBytes: createHeldBytes(settings, metrics),
+    openHold,
     readers: createSlots(settings, metrics, {
       hostLimit: 'MAX_READERS',
       tenantLimit: 'MAX_READERS_PER_TENANT',
@@ -64,31 +55,6 @@ export function createLimits(settings: Settings, metrics: Metrics): Limits {
       tenantCode: 'too_many_requests',
       held: metrics.publishing,
     }),
-  }
-}
-
-function createHeldBytes({ MAX_HELD_BYTES }: Settings, { refused, heldBytes }: Metrics): () => Hold {
-  let all = 0
-  return () => {
-    let own = 0
-    const change = (by: number) => {
-      own += by
-      all += by
-      heldBytes.add(by)
-    }
-    const hold: Hold = {
-      requireRoom(bytes) {
-        if (all + bytes <= MAX_HELD_BYTES || all === own) return
-        refused.MAX_HELD_BYTES.add(1)
-        throw new BridgeError('host_full', 'This host holds as many bytes of bodies as it may.')
-      },
-      take(bytes) {
-        hold.requireRoom(bytes)
-        change(bytes)
-      },
-      release: () => change(-own),
-    }
-    return hold
   }
 }
 

@@ -1,4 +1,5 @@
 /** Owns the figures that a host keeps of itself, and writes them in Prometheus' text format. */
+import { HELD_KINDS, type HeldKind } from './ledger.ts'
 
 /** Only ever grows. */
 export interface Counter {
@@ -38,7 +39,8 @@ const LIMITS = [
   'MAX_WAITING_PER_TENANT',
   'MAX_PUBLISHERS',
   'MAX_PUBLISHERS_PER_TENANT',
-  'MAX_HELD_BYTES',
+  'MAX_MEMORY_BYTES',
+  'MAX_MEMORY_BYTES_PER_TENANT',
   'MAX_CONNECTIONS',
   'MAX_SIGN_INS',
 ] as const
@@ -49,7 +51,7 @@ export type LiveMetrics = Metrics['live']
 
 /** The figures of one host; `about`: what it is, as labels of `sluice_build_info`. */
 export function createMetrics(about: Labels) {
-  const { counter, counters, gauge, gauges, watch, write } = createRegistry(about)
+  const { counter, counters, gauge, gauges, watch, watchEach, write } = createRegistry(about)
   const routes = new Map<string, RouteFigures>()
   const deliveries = counters('sluice_deliveries_total', 'Messages handed out.', 'via', DELIVERY_WAYS)
   const readers = gauges('sluice_readers', 'Readers of streams by server-sent events.', 'state', [
@@ -61,7 +63,6 @@ export function createMetrics(about: Labels) {
     openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
     waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
     publishing: gauge('sluice_publishing_requests', 'Requests under way that publish many messages.'),
-    heldBytes: gauge('sluice_held_body_bytes', 'Bodies of publishes in memory, bytes.'),
     publishes: counter('sluice_publishes_total', 'Messages that JetStream confirmed.'),
     deliveries,
     redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),
@@ -86,6 +87,13 @@ export function createMetrics(about: Labels) {
     },
     /** Adds a figure that is looked up when it is asked for. */
     watch,
+    /** Adds what a host, on Workers an isolate, holds in memory for its clients. */
+    watchHeld: (held: Readonly<Record<HeldKind, number>>) =>
+      watchEach(
+        { name: 'sluice_held_bytes', type: 'gauge', help: 'Memory held for clients, bytes.' },
+        'kind',
+        () => HELD_KINDS.map((kind) => [kind, held[kind]]),
+      ),
     /** Everything in Prometheus' text format 0.0.4. Source: Prometheus, Exposition formats. */
     write: () => write() + writeRequests(routes),
   }
@@ -108,6 +116,13 @@ function createRegistry(about: Labels) {
   const watch = (description: Description, read: () => number) => {
     families.push([description, () => [[{}, read()]]])
   }
+  const watchEach = (
+    description: Description,
+    label: string,
+    read: () => readonly (readonly [string, number])[],
+  ) => {
+    families.push([description, () => read().map(([value, figure]) => [{ [label]: value }, figure])])
+  }
   const one = (description: Description) => {
     const cell = new Cell()
     watch(description, () => cell.value)
@@ -126,6 +141,7 @@ function createRegistry(about: Labels) {
     gauges: <Value extends string>(name: string, help: string, label: string, values: readonly Value[]) =>
       each({ name, type: 'gauge', help }, label, values) as Readonly<Record<Value, Gauge>>,
     watch,
+    watchEach,
     write: () => families.map(([description, samples]) => family(description, samples())).join(''),
   }
 }

@@ -3,6 +3,7 @@ import { createServer, Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
+import { createHolds } from './holds.ts'
 import { createEndingBodies } from './hosts/ending-bodies.ts'
 import { watchAnswers } from './hosts/open-answers.ts'
 import { outliveRejections, watchProcess } from './hosts/process.ts'
@@ -10,9 +11,11 @@ import { createSessions } from './hosts/sessions.ts'
 import { shutDownOnSignals } from './hosts/shutdown.ts'
 import { endSlowAnswers } from './hosts/slow-answers.ts'
 import { endSlowBodies } from './hosts/slow-bodies.ts'
+import { Ledger } from './ledger.ts'
 import { createLineBuffer } from './line-buffer.ts'
 import { createMetrics } from './metrics.ts'
-import { readSettings } from './settings.ts'
+import { readSettings, settingNotes } from './settings.ts'
+import { createTimers } from './timers.ts'
 import { version } from './version.ts'
 
 const DEFAULT_PORT = 8_787
@@ -26,8 +29,12 @@ function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessE
 function start() {
   const hostname = process.env.HOST || '127.0.0.1'
   const settings = readSettings(withDefaults(process.env, hostname))
+  for (const note of settingNotes(process.env)) console.error(note)
   const metrics = createMetrics({ version, host: 'node', runtime: `node ${process.version}` })
   watchProcess(metrics)
+  const ledger = new Ledger(settings)
+  metrics.watchHeld(ledger.held)
+  const openHold = createHolds({ ledger, metrics, startTimer: createTimers() })
   const sessions = createSessions(settings, metrics)
   // On Linux and macOS a write to standard output has happened when it returns, so that nothing waits at the exit.
   const lines = createLineBuffer((text) => process.stdout.write(text))
@@ -35,6 +42,7 @@ function start() {
   const dependencies = createDependencies(settings, {
     host: 'node',
     metrics,
+    openHold,
     openSession: (caller) => sessions.open(caller),
     writeLine: lines.write,
   })

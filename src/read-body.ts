@@ -2,7 +2,8 @@
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { BridgeError } from './errors.ts'
-import type { Hold } from './limits.ts'
+import type { Hold } from './holds.ts'
+import type { StartTimer } from './timers.ts'
 import { delay } from './turns.ts'
 
 /** A body that is refused is still taken off the connection, up to so much and for so long: else the answer is lost. */
@@ -76,23 +77,52 @@ async function* inflate(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
 
 const declaredLength = (request: Request) => Number(request.headers.get('Content-Length') ?? Number.NaN)
 
-/** How much of a body may be kept, and who counts it. */
-interface Bounds {
+/** A body comes at least so fast, bytes a second: else it would keep what it holds for as long as it likes. */
+const MIN_BYTES_PER_SECOND = 4_096
+
+/** How much of a body may be kept, who counts it, and how long it may be silent, ms. */
+export interface BodyBounds {
   readonly maxBytes: number
   readonly hold: Hold
+  readonly silenceMs: number
+  readonly startTimer: StartTimer
 }
+
+/** A step of reading, if it is done in time. Throws `body_timeout`. */
+function inTime<Step>(step: Promise<Step>, ms: number, startTimer: StartTimer): Promise<Step> {
+  return new Promise((resolve, reject) => {
+    const stop = startTimer(() => reject(tooSlow()), ms)
+    step.then(
+      (value) => {
+        stop()
+        resolve(value)
+      },
+      (failure: unknown) => {
+        stop()
+        reject(failure)
+      },
+    )
+  })
+}
+
+const tooSlow = () => new BridgeError('body_timeout', 'The rest of the body did not come in time.')
+
+/** How long so many bytes may take at most. */
+const longestMs = (bytes: number, silenceMs: number) => silenceMs + (bytes / MIN_BYTES_PER_SECOND) * 1_000
 
 /**
  * Reads a body whole, inflated where it is compressed. Throws `payload_too_large` over `maxBytes`, before more is kept
- * than that, `host_full` where the host holds too many of other bodies, and as `bodyOf`.
+ * than that, `host_full` or `too_many_requests` where the host holds too much besides, `body_timeout`, and as `bodyOf`.
  */
-export async function readBody(request: Request, { maxBytes, hold }: Bounds): Promise<Uint8Array> {
+export async function readBody(request: Request, bounds: BodyBounds): Promise<Uint8Array> {
+  const { maxBytes, hold, silenceMs, startTimer } = bounds
   const declared = declaredLength(request)
   const isInflated = isCompressed(request)
   if (declared > maxBytes) return refuseBody(request, maxBytes)
   // A declared length is held to by the HTTP server.
   if (declared <= AT_ONCE_BYTES && !isInflated) {
-    const body = await request.arrayBuffer().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
+    const whole = request.arrayBuffer().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
+    const body = await inTime(whole, longestMs(declared, silenceMs), startTimer)
     hold.take(body.byteLength)
     return new Uint8Array(body)
   }
@@ -103,14 +133,20 @@ export async function readBody(request: Request, { maxBytes, hold }: Bounds): Pr
     await takeOff(request)
     throw failure
   }
-  return Buffer.concat(await collect(bodyOf(request)[Symbol.asyncIterator](), { maxBytes, hold }))
+  return Buffer.concat(await collect(bodyOf(request)[Symbol.asyncIterator](), bounds))
 }
 
 /** Counts each chunk as it comes. What finds no room is still taken off the connection, and not kept. */
-async function collect(body: AsyncIterator<Uint8Array>, { maxBytes, hold }: Bounds): Promise<Uint8Array[]> {
+async function collect(body: AsyncIterator<Uint8Array>, bounds: BodyBounds): Promise<Uint8Array[]> {
+  const { maxBytes, hold, silenceMs, startTimer } = bounds
   const chunks: Uint8Array[] = []
+  const beganAt = performance.now()
   let size = 0
-  for (let next = await body.next(); !next.done; next = await body.next()) {
+  const read = () => {
+    const leftMs = beganAt + longestMs(size, silenceMs) - performance.now()
+    return inTime(body.next(), Math.min(silenceMs, leftMs), startTimer)
+  }
+  for (let next = await read(); !next.done; next = await read()) {
     size += next.value.length
     if (size > maxBytes) {
       await body.return?.()

@@ -1,5 +1,6 @@
 /** Owns every setting: its name in the environment, unit, bounds and default. */
 import * as z from './schemas/zod.ts'
+import { unknownNames } from './setting-names.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -11,6 +12,10 @@ export const MAX_SHARDS = 64
 /** A whole number written as text, as environments have it. */
 const integer = (smallest: number, largest: number, byDefault: number) =>
   z.coerce.number().int().min(smallest).max(largest).default(byDefault)
+
+/** The same where the default is worked out from other settings. */
+const wholeNumber = (smallest: number, largest: number) =>
+  z.coerce.number().int().min(smallest).max(largest).optional()
 
 const list = z
   .string()
@@ -45,7 +50,7 @@ const origins = list.pipe(
   ),
 )
 
-const settingsSchema = z.object({
+const plainSchema = z.object({
   /** Who may call. `none`: anyone, as the bridge's own NATS user; `nats`: each caller with a NATS credential. */
   AUTH: z.enum(['none', 'nats']),
   /** WebSocket addresses of one NATS cluster, comma separated. */
@@ -82,18 +87,18 @@ const settingsSchema = z.object({
   READER_SHARDS: integer(1, MAX_SHARDS, 1),
   /** Readers of server-sent events that a host holds at most. */
   MAX_READERS: integer(1, 1_000_000, 20_000),
-  /** Those of one credential. */
-  MAX_READERS_PER_TENANT: integer(1, 1_000_000, 20_000),
+  /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
+  MAX_READERS_PER_TENANT: wholeNumber(1, 1_000_000),
   /** What a slow live reader may leave unread before it goes back to catching up, bytes. */
   READER_BUFFER_BYTES: integer(64 * KIB, 64 * MIB, MIB),
   /** Requests of a host that wait for messages at most: reads with `wait_ms`, and pulls. */
   MAX_WAITING: integer(1, 1_000_000, 10_000),
-  /** Those of one credential. */
-  MAX_WAITING_PER_TENANT: integer(1, 1_000_000, 10_000),
+  /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
+  MAX_WAITING_PER_TENANT: wholeNumber(1, 1_000_000),
   /** Requests of a host that publish many messages at most: each holds up to about a MiB, or a batch. */
   MAX_PUBLISHERS: integer(1, 1_000_000, 256),
-  /** Those of one credential. */
-  MAX_PUBLISHERS_PER_TENANT: integer(1, 1_000_000, 256),
+  /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
+  MAX_PUBLISHERS_PER_TENANT: wholeNumber(1, 1_000_000),
   /** A batch of messages in one JSON document, bytes. */
   MAX_BATCH_BYTES: integer(KIB, 64 * MIB, 8 * MIB),
   /** The longest wait that is granted, ms: who asks for a longer one gets this. Proxies give up at 50 or 60 s. */
@@ -104,8 +109,15 @@ const settingsSchema = z.object({
   MAX_PULL_BATCH: integer(1, 1_000, 1_000),
   /** The body of a publish, bytes; the `max_payload` of the NATS server holds besides. */
   MAX_BODY_BYTES: integer(KIB, 64 * MIB, 64 * MIB),
-  /** Bodies of publishes that a host has in memory, all of them together, bytes; one alone may always be as large as it may. */
-  MAX_HELD_BYTES: integer(MIB, 65_536 * MIB, 256 * MIB),
+  /**
+   * What a host, on Workers an isolate, holds in memory for its clients, bytes: bodies, what is parsed out of them, answers that
+   * are not taken, and what waits for live readers. One request alone may always have what it needs.
+   */
+  MAX_MEMORY_BYTES: integer(MIB, 65_536 * MIB, 512 * MIB),
+  /** That of one credential; default: half of the host's, with AUTH=none all of it. */
+  MAX_MEMORY_BYTES_PER_TENANT: wholeNumber(MIB, 65_536 * MIB),
+  /** The longest silence in a body that has to be whole, ms; besides it has to come at 4 KiB a second. */
+  BODY_SILENCE_MS: integer(100, 5 * MINUTE, 20 * SECOND),
   /** How long a publish with a key is tried again after JetStream went away under it, ms; 0: not at all. */
   PUBLISH_DEADLINE_MS: integer(0, MINUTE, 15 * SECOND),
   /** How long a Node process that is told to end may take, ms: what is not done by then is cut off. */
@@ -123,6 +135,27 @@ const settingsSchema = z.object({
     .transform((said) => (said === 'on' ? 'all' : said)),
 })
 
+/** Limits on one credential, each with the limit on the host that its default is a share of. */
+const SHARES = [
+  ['MAX_READERS_PER_TENANT', 'MAX_READERS'],
+  ['MAX_WAITING_PER_TENANT', 'MAX_WAITING'],
+  ['MAX_PUBLISHERS_PER_TENANT', 'MAX_PUBLISHERS'],
+  ['MAX_MEMORY_BYTES_PER_TENANT', 'MAX_MEMORY_BYTES'],
+] as const
+type Share = (typeof SHARES)[number][0]
+
+/** Where callers have credentials of their own, no one of them can have all of a host. */
+const TENANT_SHARE = 0.5
+
+const settingsSchema = plainSchema.transform((said) => {
+  const share = said.AUTH === 'none' ? 1 : TENANT_SHARE
+  const shares = SHARES.map(([ofTenant, ofHost]) => [
+    ofTenant,
+    said[ofTenant] ?? Math.ceil(said[ofHost] * share),
+  ])
+  return { ...said, ...(Object.fromEntries(shares) as Record<Share, number>) }
+})
+
 export type Settings = z.output<typeof settingsSchema>
 
 /** Durable Objects that one credential has: readers and the rest share them, each as many as they need. */
@@ -130,16 +163,57 @@ export function shardsOf({ CONNECTION_SHARDS, READER_SHARDS }: Settings): number
   return Math.max(CONNECTION_SHARDS, READER_SHARDS)
 }
 
+/** Names that settings had before, and what each is taken for where that is absent. */
+const OLD_NAMES = { MAX_HELD_BYTES: 'MAX_MEMORY_BYTES' } as const
+
+type Environment = Readonly<Record<string, unknown>>
+
+const isSaid = (value: unknown) => value !== undefined && value !== null && value !== ''
+
+/** What is said of a setting as text: `wrangler.toml` and dashboards have numbers and booleans besides. */
+function textOf(value: unknown): unknown {
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value
+}
+
+function saidIn(env: Environment): Record<string, unknown> {
+  const said: Record<string, unknown> = {}
+  for (const [old, now] of Object.entries(OLD_NAMES)) if (isSaid(env[old])) said[now] = textOf(env[old])
+  for (const name of Object.keys(plainSchema.shape)) if (isSaid(env[name])) said[name] = textOf(env[name])
+  return said
+}
+
 /**
  * Reads the settings out of an environment or Worker bindings; an empty text is an absent one.
  * Throws an `Error` that names the bad settings and never shows a value.
  */
-export function readSettings(env: Readonly<Record<string, unknown>>): Settings {
-  const said = Object.fromEntries(
-    Object.entries(env).filter(([, value]) => typeof value === 'string' && value !== ''),
-  )
+export function readSettings(env: Environment): Settings {
+  const said = saidIn(env)
+  const notText = Object.keys(said).filter((name) => typeof said[name] !== 'string')
   const parsed = settingsSchema.safeParse(said)
-  if (parsed.success) return parsed.data
-  const complaints = parsed.error.issues.map((issue) => `${String(issue.path[0])}: ${issue.message}`)
+  if (parsed.success && notText.length === 0) return parsed.data
+  const complaints = [
+    ...notText.map((name) => `${name}: must be text, a number or a boolean`),
+    ...(parsed.error?.issues ?? [])
+      .filter(({ path }) => !notText.includes(String(path[0])))
+      .map((issue) => `${String(issue.path[0])}: ${issue.message}`),
+  ]
   throw new Error(`Bad settings. ${complaints.join('; ')}`)
+}
+
+/** What is to be said at the start of names in the environment, and never of values: old ones, and ones that are likely mistakes. */
+export function settingNotes(env: Environment): readonly string[] {
+  const old = Object.entries(OLD_NAMES)
+    .filter(([name]) => isSaid(env[name]))
+    .map(([name, now]) =>
+      isSaid(env[now])
+        ? `${name} has no effect: ${now} is set, which is its name now.`
+        : `${name} is called ${now} now.`,
+    )
+  const said = Object.keys(env).filter((name) => isSaid(env[name]) && !(name in OLD_NAMES))
+  const unknown = unknownNames(said, Object.keys(plainSchema.shape)).map(({ name, meant }) =>
+    meant === undefined
+      ? `${name} is not a setting of Sluice and has no effect.`
+      : `${name} is not a setting of Sluice and has no effect. Did you mean ${meant}?`,
+  )
+  return [...old, ...unknown]
 }

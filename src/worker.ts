@@ -6,11 +6,14 @@ import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
+import { createHolds } from './holds.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { Ledger } from './ledger.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath } from './middleware/authenticate.ts'
-import { readSettings, type Settings, shardsOf } from './settings.ts'
+import { readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
+import { createTimers } from './timers.ts'
 import { version } from './version.ts'
 
 interface Bindings extends Readonly<Record<string, unknown>> {
@@ -32,16 +35,23 @@ const NO_SESSION = new Proxy({} as Session, {
   },
 })
 
+/** Of the isolate's memory, which all Durable Objects in it share. */
+let ledger: Ledger | undefined
+
 /** The parts that the isolate's app and the Durable Object's have alike. */
 function createParts(settings: Settings, metrics: Metrics, openSession: Dependencies['openSession']) {
   const writeLine = (line: string) => console.log(line)
-  return createDependencies(settings, { host: 'workers', metrics, openSession, writeLine })
+  ledger ??= new Ledger(settings)
+  metrics.watchHeld(ledger.held)
+  const openHold = createHolds({ ledger, metrics, startTimer: createTimers() })
+  return createDependencies(settings, { host: 'workers', metrics, openHold, openSession, writeLine })
 }
 
 const newMetrics = () => createMetrics({ version, host: 'workers', runtime: 'workerd' })
 
 function openFront(env: Bindings): Bridge {
   const dependencies = createParts(readSettings(env), newMetrics(), () => NO_SESSION)
+  for (const note of settingNotes(env)) console.warn(note)
   const app = createApp(dependencies)
   return { dependencies, fetch: (request) => app.fetch(request) }
 }

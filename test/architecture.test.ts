@@ -37,6 +37,9 @@ const BOTTOM = [
   'abort.ts',
   'metrics.ts',
   'limits.ts',
+  'ledger.ts',
+  'holds.ts',
+  'setting-names.ts',
   'log.ts',
 ]
 

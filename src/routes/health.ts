@@ -97,7 +97,12 @@ export const health = createRouter()
           max_body_bytes: Math.min(maxPayloadBytes, settings.MAX_BODY_BYTES),
           max_batch_bytes: settings.MAX_BATCH_BYTES,
           max_batch_messages: MAX_BATCH_MESSAGES,
-          max_held_bytes: settings.MAX_HELD_BYTES,
+          max_held_bytes: settings.MAX_MEMORY_BYTES,
+          max_memory_bytes: settings.MAX_MEMORY_BYTES,
+          max_memory_bytes_per_tenant: Math.min(
+            settings.MAX_MEMORY_BYTES,
+            settings.MAX_MEMORY_BYTES_PER_TENANT,
+          ),
           publish_deadline_ms: settings.PUBLISH_DEADLINE_MS,
           max_publishers: Math.min(settings.MAX_PUBLISHERS, settings.MAX_PUBLISHERS_PER_TENANT),
           max_page_bytes: settings.MAX_PAGE_BYTES,

@@ -1,6 +1,7 @@
 /** Owns what the ways to publish many messages share: whose they are, and how results are written. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
+import type { Hold } from '../holds.ts'
 import type { ServerInfo } from '../jetstream.ts'
 import type { Outcome } from '../publishing/pipeline.ts'
 import { createPublisher, type Publisher } from '../publishing/publisher.ts'
@@ -29,11 +30,13 @@ export async function askServer(c: Context<AppEnv>): Promise<ServerInfo> {
 export async function withBody<Done>(
   c: Context<AppEnv>,
   maxBytes: number,
-  work: (body: Uint8Array) => Promise<Done>,
+  work: (body: Uint8Array, hold: Hold) => Promise<Done>,
 ): Promise<Done> {
-  const hold = c.get('dependencies').holdBytes()
+  const { openHold, settings, startTimer } = c.get('dependencies')
+  const hold = openHold(c.get('caller').tenant)
+  const bounds = { maxBytes, hold, silenceMs: settings.BODY_SILENCE_MS, startTimer }
   try {
-    return await work(await readBody(c.req.raw, { maxBytes, hold }))
+    return await work(await readBody(c.req.raw, bounds), hold)
   } finally {
     hold.release()
   }

@@ -46,8 +46,14 @@ export const capabilitiesSchema = z
         max_batch_messages: integer(0).openapi({
           description: 'Messages of one batch; an atomic one has a limit of its own at the NATS server.',
         }),
-        max_held_bytes: integer(0).openapi({
-          description: 'Bodies of publishes that one host has in memory, all of them together.',
+        max_held_bytes: integer(0).openapi({ description: 'What `max_memory_bytes` was called first.' }),
+        max_memory_bytes: integer(0).openapi({
+          description:
+            'What one host, on Workers one isolate, holds in memory for all its clients: bodies, what is parsed out of them, ' +
+            'answers that are not taken, and what waits for live readers.',
+        }),
+        max_memory_bytes_per_tenant: integer(0).openapi({
+          description: 'What it holds for this credential; one request alone may have more.',
         }),
         publish_deadline_ms: integer(0).openapi({
           description: 'How long a publish with a key is tried again after JetStream went away under it.',

@@ -89,7 +89,10 @@ const JETSTREAM: readonly ErrorCode[] = [
   'jetstream_timeout',
   'host_full',
   'not_supported',
+  'host_full',
 ]
+/** Codes of every operation that takes a body of some size. */
+const OF_BODIES: readonly ErrorCode[] = ['body_timeout']
 
 /** Headers that come with a status. */
 const HEADERS: Partial<Record<ProblemStatus, z.ZodObject>> = {
@@ -102,7 +105,8 @@ const HEADERS: Partial<Record<ProblemStatus, z.ZodObject>> = {
 
 /** The failure responses of an operation that asks JetStream: the common ones and those named. */
 export function problems(...specific: ErrorCode[]) {
-  return problemsOf([...EVERYWHERE, ...JETSTREAM, ...specific])
+  const ofBodies = specific.includes('payload_too_large') ? OF_BODIES : []
+  return problemsOf([...EVERYWHERE, ...JETSTREAM, ...ofBodies, ...specific])
 }
 
 /** The failure responses of an operation, by status, each with an example of every code. */

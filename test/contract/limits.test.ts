@@ -186,7 +186,7 @@ describe('of a host', () => {
 
 describe('of bodies in memory', () => {
   const MOST_BYTES = 1_048_576
-  const HELD = 'sluice_held_body_bytes'
+  const HELD = 'sluice_held_bytes'
 
   onEveryTarget(
     (target) => {
@@ -198,7 +198,7 @@ describe('of bodies in memory', () => {
           headers: { 'Content-Length': String(bytes + 1) },
           body: Buffer.alloc(bytes),
         })
-        await until('it to be held', async () => (await figure(target, HELD)) === bytes)
+        await until('it to be held', async () => (await figure(target, HELD, { kind: 'bodies' })) === bytes)
         return half
       }
       const publishes = (stream: TestStream, bytes: number) =>
@@ -228,7 +228,7 @@ describe('of bodies in memory', () => {
           ],
         ] as const
 
-      test('503 host_full over MAX_HELD_BYTES, what fits is stored, and all is given back', async () => {
+      test('503 host_full over MAX_MEMORY_BYTES, what fits is stored, and all is given back', async () => {
         const stream = await target.makeStream()
         const half = await openHalf(stream, 800_000)
 
@@ -237,7 +237,7 @@ describe('of bodies in memory', () => {
           expect(refused).toMatchObject(problem(503, 'host_full', { retryable: true, side_effects: 'none' }))
           expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
         }
-        expect(await figure(target, 'sluice_refused_total', { limit: 'MAX_HELD_BYTES' })).toBe(4)
+        expect(await figure(target, 'sluice_refused_total', { limit: 'MAX_MEMORY_BYTES' })).toBe(4)
         for (const [request, call] of publishes(stream, 100_000))
           expect((await target.bridge.send(request, call)).status).toBeOneOf([200, 201])
         expect(await figure(target, HELD)).toBe(800_000)
@@ -247,10 +247,10 @@ describe('of bodies in memory', () => {
         for (const [request, call] of publishes(stream, 300_001))
           expect((await target.bridge.send(request, call)).status).toBeOneOf([200, 201])
         expect(await figure(target, HELD)).toBe(0)
-        expect(target.limits.max_held_bytes).toBe(MOST_BYTES)
+        expect(target.limits.max_memory_bytes).toBe(MOST_BYTES)
       })
 
-      test('a body that is alone stored, also where it is more than MAX_HELD_BYTES', async () => {
+      test('a body that is alone stored, also where it is more than MAX_MEMORY_BYTES', async () => {
         const stream = await target.makeStream()
         const messages = range(1, 3).map(() => ({ subject: stream.subject('a'), data: 'x'.repeat(500_000) }))
 
@@ -280,7 +280,7 @@ describe('of bodies in memory', () => {
         expect(await target.bridge.page(stream.name)).toMatchObject({ messages: [] })
       })
     },
-    { MAX_HELD_BYTES: String(MOST_BYTES) },
+    { MAX_MEMORY_BYTES: String(MOST_BYTES) },
   )
 })
 

@@ -62,6 +62,8 @@ export interface Capabilities {
       | 'max_waiting'
       | 'publish_deadline_ms'
       | 'max_held_bytes'
+      | 'max_memory_bytes'
+      | 'max_memory_bytes_per_tenant'
       | 'max_publishers'
       | 'reader_buffer_bytes',
       number

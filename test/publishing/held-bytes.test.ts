@@ -31,7 +31,7 @@ describe.each(HOSTS)('the memory of %s is bounded', { timeout: TEST_MS }, (name)
     host = await startHost(name, {
       natsUrl: nats.wsUrl,
       env: {
-        MAX_HELD_BYTES: String(MOST_HELD_BYTES),
+        MAX_MEMORY_BYTES: String(MOST_HELD_BYTES),
         PUBLISH_DEADLINE_MS: '6000',
         NODE_OPTIONS: '--max-semi-space-size=16',
       },
@@ -83,6 +83,6 @@ describe.each(HOSTS)('the memory of %s is bounded', { timeout: TEST_MS }, (name)
 
     nats.resume()
     await until('a publish to be stored again', async () => (await publish(0)) === 201)
-    expect((await figures()).total('sluice_held_body_bytes')).toBe(0)
+    expect((await figures()).total('sluice_held_bytes')).toBe(0)
   })
 })

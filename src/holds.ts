@@ -1,0 +1,129 @@
+/** What one piece of work holds in memory: taken before it is there, given back once, refused or waited for where there is no room. */
+import { BridgeError } from './errors.ts'
+import type { Bound, HeldKind, Ledger } from './ledger.ts'
+import type { Metrics } from './metrics.ts'
+import type { StartTimer } from './timers.ts'
+
+/** How often those who wait look again, ms: what others of the isolate give back is not heard of. */
+const LOOK_MS = 50
+
+/** The bytes that one request holds. A client that takes some gives them back at its end, whatever has become of it. */
+export interface Hold {
+  /** Throws `host_full` or `too_many_requests` where the others leave no room for so many bytes. */
+  requireRoom(bytes: number): void
+  /** Counts bytes that are in memory, by default of a body. Throws as `requireRoom`. */
+  take(bytes: number, kind?: HeldKind): void
+  /** Counts them where there is room, and answers whether there is. */
+  tryTake(bytes: number, kind: HeldKind): boolean
+  /** Waits for room for at most `withinMs`, then throws as `requireRoom`. */
+  wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void>
+  /** Gives some of them back. */
+  give(bytes: number, kind: HeldKind): void
+  /** Gives back all that was taken. What still waits for room gets none. */
+  release(): void
+}
+
+/** Opens a hold of a tenant's. */
+export type OpenHold = (tenant: string) => Hold
+
+interface HoldsParts {
+  readonly ledger: Ledger
+  readonly metrics: Pick<Metrics, 'refused'>
+  readonly startTimer: StartTimer
+}
+
+interface Waiter {
+  readonly tenant: string
+  /** Answers whether it has what it waits for. */
+  take(): boolean
+}
+
+/** The holds of one process or Durable Object: what one gives back goes to the one that has waited longest. */
+export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHold {
+  const waiters = new Set<Waiter>()
+  let isLooking = false
+  let stopLooking = () => {}
+
+  const lookAgain = () => {
+    isLooking = false
+    const full = new Set<string>()
+    for (const waiter of waiters) {
+      if (full.has(waiter.tenant)) continue
+      if (waiter.take()) waiters.delete(waiter)
+      else full.add(waiter.tenant)
+    }
+    stopLooking()
+    if (waiters.size > 0) stopLooking = startTimer(lookAgain, LOOK_MS)
+  }
+  const lookSoon = () => {
+    if (isLooking || waiters.size === 0) return
+    isLooking = true
+    queueMicrotask(lookAgain)
+  }
+
+  const refusal = (bound: Bound): BridgeError => {
+    metrics.refused[bound === 'host' ? 'MAX_MEMORY_BYTES' : 'MAX_MEMORY_BYTES_PER_TENANT'].add(1)
+    return bound === 'host'
+      ? new BridgeError('host_full', 'This host holds as many bytes for its clients as it may.')
+      : new BridgeError('too_many_requests', 'This host holds as many bytes for the credential as it may.')
+  }
+
+  return (tenant) => {
+    const entry = ledger.open(tenant)
+    const byKind: Partial<Record<HeldKind, number>> = {}
+    let isOver = false
+    const change = (bytes: number, kind: HeldKind) => {
+      byKind[kind] = (byKind[kind] ?? 0) + bytes
+      ledger.change(entry, bytes, kind)
+    }
+    const hold: Hold = {
+      requireRoom(bytes) {
+        const bound = ledger.boundOver(entry, bytes)
+        if (bound !== undefined) throw refusal(bound)
+      },
+      take(bytes, kind = 'bodies') {
+        hold.requireRoom(bytes)
+        change(bytes, kind)
+      },
+      tryTake(bytes, kind) {
+        if (ledger.boundOver(entry, bytes) !== undefined) return false
+        change(bytes, kind)
+        return true
+      },
+      wait(bytes, kind, withinMs) {
+        // Whoever has waited longer goes first.
+        if (waiters.size === 0 && hold.tryTake(bytes, kind)) return Promise.resolve()
+        return new Promise((resolve, reject) => {
+          const waiter = {
+            tenant,
+            take() {
+              if (!isOver && !hold.tryTake(bytes, kind)) return false
+              stop()
+              resolve()
+              return true
+            },
+          }
+          const stop = startTimer(() => {
+            waiters.delete(waiter)
+            reject(refusal(ledger.boundOver(entry, bytes) ?? 'host'))
+          }, withinMs)
+          waiters.add(waiter)
+          lookSoon()
+        })
+      },
+      give(bytes, kind) {
+        change(-bytes, kind)
+        lookSoon()
+      },
+      release() {
+        isOver = true
+        for (const kind in byKind) {
+          const bytes = byKind[kind as HeldKind] ?? 0
+          if (bytes !== 0) change(-bytes, kind as HeldKind)
+        }
+        lookSoon()
+      },
+    }
+    return hold
+  }
+}
