@@ -107,6 +107,21 @@ function inTime<Step>(step: Promise<Step>, ms: number, startTimer: StartTimer): 
 
 const tooSlow = () => new BridgeError('body_timeout', 'The rest of the body did not come in time.')
 
+/**
+ * A body that comes for as long as its sender likes, as long as it is never silent for so long, ms. Throws `body_timeout`.
+ */
+export async function* withoutSilence(
+  body: AsyncIterable<Uint8Array>,
+  { silenceMs, startTimer }: Pick<BodyBounds, 'silenceMs' | 'startTimer'>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = body[Symbol.asyncIterator]()
+  for (;;) {
+    const next = await inTime(chunks.next(), silenceMs, startTimer)
+    if (next.done) return
+    yield next.value
+  }
+}
+
 /** How long so many bytes may take at most. */
 const longestMs = (bytes: number, silenceMs: number) => silenceMs + (bytes / MIN_BYTES_PER_SECOND) * 1_000
 

@@ -7,6 +7,7 @@ import { isLinesType } from '../media-types.ts'
 interface Incoming {
   readonly method?: string | undefined
   readonly headers: IncomingHttpHeaders
+  once(event: 'close', act: () => void): unknown
 }
 
 /** The streams of lines that are being read. */
@@ -20,11 +21,16 @@ export interface EndingBodies {
 export function createEndingBodies(): EndingBodies {
   const endings = new Set<() => void>()
   return {
-    watch(request, { method, headers }) {
+    watch(request, incoming) {
+      const { method, headers } = incoming
       // Node's own headers: those of the request would be made for every request.
       if (method !== 'POST' || !isLinesType(headers['content-type'])) return
       const { body } = request
-      if (body) Object.defineProperty(request, 'body', { value: endable(body, endings) })
+      if (!body) return
+      const { stream, end } = endable(body, endings)
+      Object.defineProperty(request, 'body', { value: stream })
+      // However it ends: read, broken off, or refused without a look at it.
+      incoming.once('close', () => endings.delete(end))
     },
     end() {
       for (const end of endings) end()
@@ -33,27 +39,33 @@ export function createEndingBodies(): EndingBodies {
 }
 
 /** The body, until its ending is called: then it fails, and the rest is taken off the connection, so that the answer arrives. */
-function endable(body: ReadableStream<Uint8Array>, endings: Set<() => void>): ReadableStream<Uint8Array> {
+function endable(
+  body: ReadableStream<Uint8Array>,
+  endings: Set<() => void>,
+): { readonly stream: ReadableStream<Uint8Array>; readonly end: () => void } {
   const reader = body.getReader()
-  let end: () => void = () => undefined
-  return new ReadableStream<Uint8Array>(
+  let fail: (reason: unknown) => void = () => undefined
+  const end = () => {
+    endings.delete(end)
+    fail(new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.'))
+    void drain(reader)
+  }
+  endings.add(end)
+  const stream = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        end = () => {
-          endings.delete(end)
-          controller.error(
-            new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.'),
-          )
-          void drain(reader)
-        }
-        endings.add(end)
+        fail = (reason) => controller.error(reason)
       },
       async pull(controller) {
-        const { done, value } = await reader.read()
-        if (!endings.has(end)) return
-        if (!done) return controller.enqueue(value)
-        endings.delete(end)
-        controller.close()
+        try {
+          const { done, value } = await reader.read()
+          if (!done) return controller.enqueue(value)
+          endings.delete(end)
+          controller.close()
+        } catch (failure) {
+          endings.delete(end)
+          controller.error(failure)
+        }
       },
       async cancel(reason) {
         endings.delete(end)
@@ -62,6 +74,7 @@ function endable(body: ReadableStream<Uint8Array>, endings: Set<() => void>): Re
     },
     { highWaterMark: 0 },
   )
+  return { stream, end }
 }
 
 async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {

@@ -6,17 +6,21 @@ import { LineExchange } from '../publishing/line-exchange.ts'
 import { readLines } from '../publishing/lines.ts'
 import { readLine } from '../publishing/outgoing.ts'
 import { Pipeline } from '../publishing/pipeline.ts'
-import { bodyOf } from '../read-body.ts'
+import { bodyOf, withoutSilence } from '../read-body.ts'
 import { requireHeed } from '../schemas/nats-headers.ts'
 import { createResultWriter, publisherOf } from './publishing.ts'
 
 /** Beside its payload, in base64, a line may hold so many bytes. */
 const LINE_OVERHEAD_BYTES = 65_536
 
+/** A conversation in which nothing is said for so long, ms, is over: it has a slot. */
+const SILENCE_MS = 300_000
+
 /** Answers lines with lines of the same `type`. What fails before the first one is read is still a status. */
 export async function answerLines(c: Context<AppEnv>, type: string): Promise<Response> {
   const server = await c.get('session').jetstream.server()
-  const body = bodyOf(c.req.raw)
+  const { startTimer } = c.get('dependencies')
+  const body = withoutSilence(bodyOf(c.req.raw), { silenceMs: SILENCE_MS, startTimer })
   const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
   const toId = c.get('session').messageIdOf
   const write = createResultWriter(c)
@@ -25,7 +29,7 @@ export async function answerLines(c: Context<AppEnv>, type: string): Promise<Res
   const exchange = new LineExchange({
     lines: readLines(body, maxLineBytes),
     pipeline: new Pipeline(publisherOf(c)),
-    startTimer: c.var.dependencies.startTimer,
+    startTimer,
     read(line) {
       if (typeof line !== 'string') throw line
       const message = readLine(line, toId)

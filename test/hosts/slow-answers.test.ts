@@ -13,11 +13,13 @@ afterEach(() => {
   for (const end of ends.splice(0)) end()
 })
 
-/** Answers with more than connections hold; `/late`, after more than the time. */
+/** Answers with more than connections hold; `/late`, after more than the time; `/events`, as events. */
 async function listen(): Promise<number> {
   const server = createServer((request, response) => {
     if (request.url === '/late') setTimeout(() => response.end('late'), 3 * STALLED_MS)
-    else response.end(BODY)
+    else if (request.url === '/events')
+      response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8' }).end(BODY)
+    else response.writeHead(200, { 'Content-Type': 'application/json' }).end(BODY)
   })
   endSlowAnswers(server, STALLED_MS)
   server.listen(0, '127.0.0.1')
@@ -73,8 +75,17 @@ describe('endSlowAnswers', () => {
     await once(socket.resume(), 'close')
   })
 
-  test('leaves server-sent events alone', async () => {
-    const socket = await ask('/', 'text/event-stream')
+  test.each(['text/event-stream', 'application/json, text/event-stream;q=0.1'])(
+    'ends what is no server-sent events, whatever the request would accept: %s',
+    async (accept) => {
+      const socket = await ask('/', accept)
+      await new Promise((resolve) => setTimeout(resolve, 3 * STALLED_MS))
+      expect(await read(socket, 0).catch(() => 0)).toBeLessThan(BODY.length)
+    },
+  )
+
+  test.each(['text/event-stream', '*/*'])('leaves server-sent events alone, to %s', async (accept) => {
+    const socket = await ask('/events', accept)
     await new Promise((resolve) => setTimeout(resolve, 3 * STALLED_MS))
     expect(await read(socket, 0)).toBeGreaterThan(BODY.length)
   })
