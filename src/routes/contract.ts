@@ -46,6 +46,7 @@ export function writeContract(app: OpenAPIHono<AppEnv>): Contract {
     ],
   })
   refine(document)
+  document.paths = renamed(document.paths ?? {})
   return { ...document }
 }
 
@@ -92,6 +93,25 @@ function refine(document: Document) {
       },
     },
   }
+}
+
+/**
+ * Names of path parameters that generators also give to what they write into a function: the code they make would declare
+ * one twice (orval reads lines from a local called `stream`). On the wire a path has no names, and a refusal says `stream`.
+ */
+const PARAMETER_NAMES: Readonly<Record<string, string>> = { stream: 'stream_name' }
+
+function renamed(paths: NonNullable<Document['paths']>): NonNullable<Document['paths']> {
+  const rename = (name: string) => PARAMETER_NAMES[name] ?? name
+  for (const operation of Object.values(paths).flatMap((path) => Object.values(path)))
+    for (const parameter of operation.parameters ?? [])
+      if (parameter.in === 'path') parameter.name = rename(parameter.name)
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, operations]) => [
+      path.replace(/\{(\w+)\}/g, (_, name: string) => `{${rename(name)}}`),
+      operations,
+    ]),
+  )
 }
 
 /** The examples that `text` refers to: a code that no operation ends with is explained by the page alone. */

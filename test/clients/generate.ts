@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { createClient } from '@hey-api/openapi-ts'
 import openapiTs, { astToString } from 'openapi-typescript'
+import { generate } from 'orval'
 import { CACHE, ROOT } from '../../scripts/paths.ts'
 
 /** Where the usage code imports them from. */
@@ -11,7 +12,7 @@ export const GENERATED = join(CACHE, 'clients')
 
 const CONTRACT = join(ROOT, 'openapi', 'openapi.json')
 
-/** Generates both clients anew; those of an earlier run are gone. */
+/** Generates the clients anew; those of an earlier run are gone. */
 export async function generateClients(): Promise<void> {
   mkdirSync(CACHE, { recursive: true })
   const folder = mkdtempSync(join(CACHE, 'clients-'))
@@ -22,6 +23,12 @@ export async function generateClients(): Promise<void> {
     plugins: ['@hey-api/client-fetch', '@hey-api/typescript', '@hey-api/sdk'],
     logs: { level: 'silent' },
   })
+  // Its requests, and its checks of what is answered.
+  for (const client of ['fetch', 'zod'] as const)
+    await generate({
+      input: { target: CONTRACT },
+      output: { target: join(folder, 'orval', `${client}.ts`), client },
+    })
   rmSync(GENERATED, { recursive: true, force: true })
   renameSync(folder, GENERATED)
 }

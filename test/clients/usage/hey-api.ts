@@ -21,7 +21,7 @@ import type {
 } from '../../../.sluice/clients/hey-api/types.gen.js'
 import { type CreateClient, linesOf, type Published, type Seen, toLines } from './client.ts'
 
-const MESSAGES = '/v1/streams/{stream}/messages'
+const MESSAGES = '/v1/streams/{stream_name}/messages'
 
 export const create: CreateClient = (url) => {
   const client = createClient({ baseUrl: url })
@@ -35,7 +35,7 @@ export const create: CreateClient = (url) => {
       })
       await putConsumer({
         ...orThrow,
-        path: { stream, consumer },
+        path: { stream_name: stream, consumer },
         body: { ack_policy: 'explicit', ack_wait_ms: 30_000 },
       })
     },
@@ -93,7 +93,7 @@ export const create: CreateClient = (url) => {
     async readEventTypes(stream) {
       const { data } = await client.get<CloudEvent[], Problem, true>({
         url: MESSAGES,
-        path: { stream },
+        path: { stream_name: stream },
         headers: { Accept: 'application/cloudevents-batch+json' },
         parseAs: 'json',
         throwOnError: true,
@@ -107,7 +107,7 @@ export const create: CreateClient = (url) => {
       for (;;) {
         const { data: page } = await readMessages({
           ...orThrow,
-          path: { stream },
+          path: { stream_name: stream },
           query: { subject: [subject], limit, ...(cursor ? { cursor } : {}) },
         })
         read.push(...page.messages.map((message) => message.data))
@@ -120,7 +120,7 @@ export const create: CreateClient = (url) => {
       const read: (string | undefined)[] = []
       const { data } = await client.get<ReadableStream<Uint8Array>, Problem, true>({
         url: MESSAGES,
-        path: { stream },
+        path: { stream_name: stream },
         headers: { Accept: 'application/x-ndjson' },
         parseAs: 'stream',
         throwOnError: true,
@@ -139,7 +139,7 @@ export const create: CreateClient = (url) => {
       const done = new AbortController()
       const { stream: events } = await client.sse.get({
         url: MESSAGES,
-        path: { stream },
+        path: { stream_name: stream },
         query: { start: 'beginning' },
         headers: { Accept: 'text/event-stream' },
         signal: done.signal,
@@ -160,7 +160,7 @@ export const create: CreateClient = (url) => {
     async pullAndAck(stream, consumer) {
       const pulled = await pullMessages({
         ...orThrow,
-        path: { stream, consumer },
+        path: { stream_name: stream, consumer },
         body: { batch: 10, wait_ms: 5_000 },
       })
       const { messages } = pulled.data

@@ -6,7 +6,7 @@ import { type CreateClient, linesOf, type Published, type Seen, toLines } from '
 
 type Schemas = components['schemas']
 
-const MESSAGES = '/v1/streams/{stream}/messages'
+const MESSAGES = '/v1/streams/{stream_name}/messages'
 const asItIs = (body: unknown) => body
 
 export const create: CreateClient = (url) => {
@@ -15,7 +15,7 @@ export const create: CreateClient = (url) => {
 
   const openStream = async (stream: string, accept: string, signal?: AbortSignal) => {
     const { data, error } = await client.GET(MESSAGES, {
-      params: { path: { stream }, query: { start: 'beginning' } },
+      params: { path: { stream_name: stream }, query: { start: 'beginning' } },
       headers: { Accept: accept },
       parseAs: 'stream',
       ...(signal ? { signal } : {}),
@@ -30,8 +30,8 @@ export const create: CreateClient = (url) => {
         body: { name: stream, subjects: [`${stream}.>`], storage: 'memory', allow_atomic: true },
       })
       if (made.error) throw refused(made.error)
-      const { error } = await client.PUT('/v1/streams/{stream}/consumers/{consumer}', {
-        params: { path: { stream, consumer } },
+      const { error } = await client.PUT('/v1/streams/{stream_name}/consumers/{consumer}', {
+        params: { path: { stream_name: stream, consumer } },
         body: { ack_policy: 'explicit', ack_wait_ms: 30_000 },
       })
       if (error) throw refused(error)
@@ -103,7 +103,7 @@ export const create: CreateClient = (url) => {
         baseUrl: url,
       })
       const { data, error } = await events.GET(MESSAGES, {
-        params: { path: { stream } },
+        params: { path: { stream_name: stream } },
         headers: { Accept: 'application/cloudevents-batch+json' },
       })
       if (error) throw refused(error)
@@ -115,7 +115,10 @@ export const create: CreateClient = (url) => {
       let cursor: string | undefined
       for (;;) {
         const { data: page, error } = await client.GET(MESSAGES, {
-          params: { path: { stream }, query: { subject: [subject], limit, ...(cursor ? { cursor } : {}) } },
+          params: {
+            path: { stream_name: stream },
+            query: { subject: [subject], limit, ...(cursor ? { cursor } : {}) },
+          },
         })
         if (error) throw refused(error)
         read.push(...page.messages.map((message) => message.data))
@@ -156,8 +159,8 @@ export const create: CreateClient = (url) => {
     },
 
     async pullAndAck(stream, consumer) {
-      const pulled = await client.POST('/v1/streams/{stream}/consumers/{consumer}/pull', {
-        params: { path: { stream, consumer } },
+      const pulled = await client.POST('/v1/streams/{stream_name}/consumers/{consumer}/pull', {
+        params: { path: { stream_name: stream, consumer } },
         body: { batch: 10, wait_ms: 5_000 },
       })
       if (pulled.error) throw refused(pulled.error)

@@ -54,6 +54,10 @@ export interface Names {
 
 /** The path of an operation on something. */
 export function pathOf({ template }: Pick<Operation, 'template'>, names: Names): string {
-  const values: Readonly<Record<string, string>> = { ...names, seq: String(names.seq ?? 1) }
+  const values: Readonly<Record<string, string>> = {
+    ...names,
+    stream_name: names.stream,
+    seq: String(names.seq ?? 1),
+  }
   return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? ''))
 }
