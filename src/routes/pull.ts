@@ -6,7 +6,7 @@ import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
-import type { ConsumerInfo, Delivery } from '../jetstream.ts'
+import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
 import { EVENTS_TYPE } from '../media-types.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import type { PayloadForm } from '../reading.ts'
@@ -15,6 +15,7 @@ import { consumerEventSchema, pulledSchema, pullSchema } from '../schemas/consum
 import { examplesOf, json } from '../schemas/examples.ts'
 import { payloadForm } from '../schemas/message.ts'
 import { consumerName, streamName } from '../schemas/names.ts'
+import { hasPercent, percentFault } from '../schemas/percent-names.ts'
 import { problems } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
 import { answerWhileWaiting, declared, eventsHeaders } from './answers.ts'
@@ -119,7 +120,7 @@ export const pull = createRouter()
       throw new BridgeError('not_acceptable', `Accept must allow ${EVENTS_TYPE}.`)
     checkTicket(c, stream, consumer)
     const info = await c.var.session.jetstream.consumerInfo(stream, consumer)
-    checkPullable(info)
+    await checkPullable(c.var.session.jetstream, info)
     const { created } = await c.var.session.jetstream.streamInfo(stream)
     const scope = deliveryScope(c, stream, consumer)
     const gone = new AbortController()
@@ -201,7 +202,11 @@ async function* encodePulled(
 }
 
 /** Refuses before the events begin, since a browser asks again and again after that. */
-function checkPullable({ config }: ConsumerInfo) {
+async function checkPullable(jetstream: JetStream, { stream_name: stream, name, config }: ConsumerInfo) {
+  if (hasPercent(stream, name)) {
+    const fault = percentFault((await jetstream.server()).version, stream, name)
+    if (fault) throw fault
+  }
   const { deliver_subject: pushesTo, priority_groups: groups } = config
   if (pushesTo === undefined && !(Array.isArray(groups) && groups.length > 0)) return
   const what = pushesTo === undefined ? 'has priority groups' : 'pushes'

@@ -5,6 +5,7 @@ import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
 import { rememberLimits } from './consumer-limits.ts'
 import { checkedName, checkedSubject } from './names.ts'
+import { checkPercent } from './percent-names.ts'
 import { requireLevel } from './server.ts'
 
 const PAUSE_LEVEL = 1
@@ -45,6 +46,7 @@ export async function createConsumer(
   config: JetStreamConfig & { readonly name: string },
   client?: NatsConnection,
 ): Promise<ConsumerInfo> {
+  await checkPercent(connection, stream, config.name)
   const asked = singleFilter(config)
   const filter = typeof asked.filter_subject === 'string' ? asked.filter_subject : ''
   const suffix = filter === '' ? '' : `.${checkedSubject('filter_subject', filter)}`

@@ -9,6 +9,7 @@ import { consumerInfo } from './consumers.ts'
 import { fromClient, hasCode, NoResponders } from './errors.ts'
 import type { Quiet } from './exchange.ts'
 import { BeyondLimits, type NextEnd, type NextRequest, requestNext } from './next.ts'
+import { checkPercent } from './percent-names.ts'
 
 const HEARTBEAT_MS = 5_000
 const SILENCE_MS = 2.5 * HEARTBEAT_MS
@@ -181,6 +182,7 @@ export async function pull(
   target: PullTarget,
   request: PullRequest,
 ): Promise<readonly Delivery[]> {
+  await checkPercent(connection, target.stream, target.consumer)
   const client = await connection.client()
   const deliveries: Delivery[] = []
   try {

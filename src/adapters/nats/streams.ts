@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts'
 import { hasErrCode } from './errors.ts'
 import { getMessage } from './messages.ts'
 import { checkedName } from './names.ts'
+import { checkPercent } from './percent-names.ts'
 
 /** What any failure of a store to delete a message is called. */
 const DELETE_FAILED = 10_057
@@ -36,7 +37,9 @@ export async function streamOf(connection: Connection, subject: string): Promise
 }
 
 export async function createStream(connection: Connection, config: JetStreamConfig): Promise<StreamInfo> {
-  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.CREATE.${named(config)}`, config))
+  const name = named(config)
+  await checkPercent(connection, name)
+  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.CREATE.${name}`, config))
 }
 
 export async function updateStream(connection: Connection, config: NamedConfig): Promise<StreamInfo> {
