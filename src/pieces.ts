@@ -31,14 +31,16 @@ export async function streamPieces(
   { startTimer, gone, content }: PiecesOptions,
 ): Promise<ReadableStream<Uint8Array>> {
   let ready: IteratorResult<string, void> | undefined = await pieces.next()
+  let hasEnded = false
   const end = async () => {
+    hasEnded = true
     stopWaiting()
     gone.abort()
     await pieces.return()
   }
   let stopWaiting = startTimer(() => void end(), UNREAD_MS)
   const hurry = () => {
-    if (!ready) return
+    if (!ready || hasEnded) return
     stopWaiting()
     stopWaiting = startTimer(() => void end(), UNREAD_CONTENT_MS)
   }
@@ -46,6 +48,8 @@ export async function streamPieces(
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        // Whoever reads so late must not be handed what has been given back.
+        if (hasEnded) return controller.error(new DOMException('The answer was read too late.', 'AbortError'))
         if (ready) stopWaiting()
         const next = ready ?? (await pieces.next())
         ready = undefined
