@@ -79,8 +79,14 @@ const startSluice = async (
   natsUrl: string,
   tokenKeys: string,
 ): Promise<SluiceServer> => {
-  const { host, hostname, port, auth } = options
-  const own = { AUTH: auth, NATS_URL: natsUrl, TOKEN_KEYS: tokenKeys }
+  const { host, hostname, port, auth, loopback } = options
+  const own = {
+    AUTH: auth,
+    NATS_URL: natsUrl,
+    TOKEN_KEYS: tokenKeys,
+    // Without it a web page could reach this machine's bridge by leading a name of its own to it.
+    LOOPBACK_ONLY: process.env.LOOPBACK_ONLY || String(loopback),
+  }
   const ending = { SHUTDOWN_MS: String(SHUTDOWN_MS) }
   if (host === 'node') return await startNode({ hostname, port, env: { ...process.env, ...ending, ...own } })
   return await startWorkerd({ hostname, port, env: { ...(await settingsFrom(process.env)), ...own }, say })

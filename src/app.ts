@@ -35,7 +35,7 @@ export function createApp(dependencies: Dependencies) {
     tickets,
     health,
     metrics,
-    createDocumentation(() => writeContract(app)),
+    createDocumentation(() => writeContract(app, dependencies.publicAddress.path)),
   ]) {
     app.route('/', routes)
   }

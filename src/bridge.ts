@@ -1,10 +1,12 @@
 /** Owns putting the bridge together: settings and a host's parts into dependencies. */
 import type { Dependencies } from './context.ts'
+import { explainProblemsUnder } from './errors.ts'
 import { createHolds, type OpenHold } from './holds.ts'
 import { Ledger } from './ledger.ts'
 import { createLimits } from './limits.ts'
 import { createLog } from './log.ts'
 import { createPresence } from './presence.ts'
+import { createPublicAddress } from './public-address.ts'
 import type { Settings } from './settings.ts'
 import { createTimers } from './timers.ts'
 import { readKeyring } from './tokens/seal.ts'
@@ -21,6 +23,8 @@ interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession
 export function createDependencies(settings: Settings, parts: HostParts): Dependencies {
   const { host, metrics, openSession, writeLine } = parts
   const startTimer = createTimers()
+  const publicAddress = createPublicAddress(settings)
+  explainProblemsUnder(publicAddress.path)
   const openHold =
     parts.openHold ?? createHolds({ ledger: new Ledger(settings), metrics, startTimer: createTimers() })
   return {
@@ -28,6 +32,7 @@ export function createDependencies(settings: Settings, parts: HostParts): Depend
     openSession,
     metrics,
     settings,
+    publicAddress,
     ...createLimits(settings, metrics, openHold),
     // On Workers a client's leaving shows only when something is written to it.
     presence: createPresence(host === 'node', startTimer),

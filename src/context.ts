@@ -4,6 +4,7 @@ import type { Limits } from './limits.ts'
 import type { Log, LoggedFailure } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Presence } from './presence.ts'
+import type { PublicAddress } from './public-address.ts'
 import type { StreamReader } from './reading.ts'
 import type { MessageIdOf } from './schemas/names.ts'
 import type { Settings } from './settings.ts'
@@ -49,6 +50,7 @@ export interface Dependencies extends Limits {
   readonly host: HostName
   readonly settings: Settings
   readonly tickets: Tickets
+  readonly publicAddress: PublicAddress
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
   readonly presence: Presence

@@ -44,7 +44,7 @@ export const ERRORS = {
   ack_token_invalid: kind(400, 'The ack token is not one of ours'),
   unauthenticated: kind(401, 'The credential is missing or was refused'),
   ticket_invalid: kind(401, 'The ticket does not open this'),
-  forbidden: kind(403, 'The credential may not do this'),
+  forbidden: kind(403, 'The caller may not do this'),
   not_found: kind(404, 'There is nothing at this path'),
   stream_not_found: kind(404, 'The stream does not exist'),
   subject_not_found: kind(404, 'No stream listens on the subject'),
@@ -159,8 +159,16 @@ export interface Problem {
   readonly [member: string]: unknown
 }
 
+/** A problem is made in the depth of many answers; the path of the bridge is the same for all of them. */
+let documentationPath = '/docs'
+
+/** Says once under which path a proxy offers the bridge, `/nats` or nothing. */
+export function explainProblemsUnder(path: string): void {
+  documentationPath = `${path}/docs`
+}
+
 /** Where a code is explained: a path of the bridge's own documentation page. */
-const typeOf = (code: ErrorCode) => `/docs#${code}`
+const typeOf = (code: ErrorCode) => `${documentationPath}#${code}`
 
 /** Turns anything thrown into a problem; the unknown becomes `internal` with a fixed text. */
 export function toProblem(thrown: unknown, requestId: string): Problem {

@@ -14,16 +14,17 @@ import { endSlowBodies } from './hosts/slow-bodies.ts'
 import { Ledger } from './ledger.ts'
 import { createLineBuffer } from './line-buffer.ts'
 import { createMetrics } from './metrics.ts'
+import { isLoopback } from './public-address.ts'
 import { readSettings, settingNotes } from './settings.ts'
 import { createTimers } from './timers.ts'
 import { version } from './version.ts'
 
 const DEFAULT_PORT = 8_787
-const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
-/** On a loopback address nobody needs to say who may call. */
+/** On a loopback address nobody needs to say who may call; pages of other names may not. */
 function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessEnv {
-  return LOOPBACK.has(hostname) ? { ...env, AUTH: env.AUTH || 'none' } : env
+  if (!isLoopback(hostname)) return env
+  return { ...env, AUTH: env.AUTH || 'none', LOOPBACK_ONLY: env.LOOPBACK_ONLY || 'true' }
 }
 
 function start() {

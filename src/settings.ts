@@ -39,6 +39,11 @@ const tokenKeys = list.pipe(
     .min(1, 'must hold at least one key'),
 )
 
+const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((said) => said === 'true')
+
 /** Browsers write an origin in one way: in lower case, without the port that goes without saying. */
 const origins = list.pipe(
   z.array(
@@ -65,6 +70,16 @@ const plainSchema = z.object({
   TOKEN_KEYS: tokenKeys,
   /** Origins of browser pages that may call, comma separated. */
   CORS_ORIGINS: origins,
+  /** Origins under which browsers see the bridge behind a proxy, comma separated; the first stands in URLs that it answers. */
+  PUBLIC_ORIGIN: origins,
+  /** The path under which a proxy offers the bridge, such as `/nats`. */
+  PUBLIC_PATH: z
+    .string()
+    .default('')
+    .transform((said) => said.replace(/\/$/, ''))
+    .pipe(z.string().regex(/^(\/[\w.~-]+)*$/, 'must be a path such as /nats')),
+  /** Refuses requests whose `Host` is neither a name of the loopback nor one of PUBLIC_ORIGIN. */
+  LOOPBACK_ONLY: flag,
   /** How long a ticket may reconnect, ms. */
   TICKET_VALID_MS: integer(MINUTE, 24 * 60 * MINUTE, 60 * MINUTE),
   /** Dialling NATS, ms. */

@@ -40,6 +40,7 @@ const BOTTOM = [
   'ledger.ts',
   'holds.ts',
   'setting-names.ts',
+  'public-address.ts',
   'log.ts',
 ]
 

@@ -4,14 +4,15 @@ import { matchedRoutes } from 'hono/route'
 import { answerProblem, completeAnswer } from '../answer.ts'
 import type { AppEnv, Dependencies } from '../context.ts'
 import { identify, isPublic } from './authenticate.ts'
-import { admitOrigin } from './cross-origin.ts'
+import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
 
 /**
  * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
  * What it throws is answered here; what handlers throw comes to `app.onError`.
  */
 export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
-  const listedOrigins = new Set(dependencies.settings.CORS_ORIGINS)
+  const { settings, publicAddress } = dependencies
+  const listedOrigins = new Set(settings.CORS_ORIGINS)
   return async (c, next) => {
     const beganAt = performance.now()
     dependencies.metrics.inFlight.add(1)
@@ -20,7 +21,8 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     c.set('requestId', requestId)
     c.set('headers', headersOfEvery(requestId, c.req.path))
     try {
-      const preflight = admitOrigin(c, listedOrigins)
+      if (settings.LOOPBACK_ONLY) admitHost(c, publicAddress)
+      const preflight = admitOrigin(c, listedOrigins, publicAddress)
       if (preflight) c.res = preflight
       else {
         await admit(c, dependencies)
@@ -65,6 +67,7 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   if (path !== '/v1' && !path.startsWith('/v1/')) return
   // Nothing answers to it but a refusal.
   if (method === 'OPTIONS') return
+  admitAmbient(c, caller)
   const session = dependencies.openSession(caller)
   c.set('session', session)
   c.set('leave', session.use())

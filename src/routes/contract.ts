@@ -24,8 +24,11 @@ method \`method_not_allowed\`. A failure of a stream that has begun is its last 
 
 \`Authorization\` carries a NATS user and password, or a NATS token; NATS decides what it may do.`
 
-/** Writes what the routes of `app` promise, as openapi/openapi.json has it. It takes a while: keep what it answers. */
-export function writeContract(app: OpenAPIHono<AppEnv>): Contract {
+/**
+ * Writes what the routes of `app` promise, as openapi/openapi.json has it. It takes a while: keep what it answers.
+ * `publicPath`: under which a proxy offers the bridge.
+ */
+export function writeContract(app: OpenAPIHono<AppEnv>, publicPath = ''): Contract {
   const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -34,7 +37,7 @@ export function writeContract(app: OpenAPIHono<AppEnv>): Contract {
       description,
       license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
     },
-    servers: [{ url: '/', description: 'This bridge.' }],
+    servers: [{ url: `${publicPath}/`, description: 'This bridge.' }],
     security: [{ natsUser: [] }, { natsToken: [] }, {}],
     tags: [
       { name: 'Publish', description: 'Messages in.' },

@@ -34,7 +34,7 @@ ${sections.map(renderContents)}
 <header><h1>${title}</h1>
 ${prose(description)}
 <p>Every answer carries <code>X-Request-Id</code>: the one of the request where it is sane, else a new one.
-The same as a document for client generators: <a href="/openapi.json">openapi.json</a>.
+The same as a document for client generators: <a href="${document.servers[0]?.url ?? '/'}openapi.json">openapi.json</a>.
 To try the commands below, say where the bridge is:</p>
 <pre><code>SLUICE=http://127.0.0.1:8787</code></pre></header>
 ${sections.map((section) => renderSection(document, section))}

@@ -105,5 +105,5 @@ export function createDocumentation(write: () => Contract) {
       })
       return declared(answerDocument(c, page))
     })
-    .get('/', (c) => c.redirect('/docs', 302))
+    .get('/', (c) => c.redirect(`${c.get('dependencies').publicAddress.path}/docs`, 302))
 }

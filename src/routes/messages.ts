@@ -150,7 +150,8 @@ async function answerPage(
   const page = await readPages(c, stream, query, reading)({ limit, eager: !query.wait_ms })
   metrics.deliveries.page.add(page.messages.length)
   const cursor = reading.scope.seal(page.position)
-  const next = { Link: `<${nextUrl(c.req.url, cursor)}>; rel="next"` }
+  const { path } = c.var.dependencies.publicAddress
+  const next = { Link: `<${path}${nextUrl(c.req.url, cursor)}>; rel="next"` }
   if (form === EVENT_BATCH_TYPE) {
     const said = pageHeaders(page, cursor)
     exposeAlso(c, ...Object.keys(said))

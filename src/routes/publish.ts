@@ -99,7 +99,7 @@ export async function answerPublish(c: Context<AppEnv>, message: OutgoingMessage
     status: ack.duplicate ? 200 : 201,
     headers: {
       'Content-Type': 'application/json',
-      Location: `/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`,
+      Location: `${c.get('dependencies').publicAddress.path}/v1/streams/${encodeURIComponent(ack.stream)}/messages/${ack.seq}`,
     },
   })
 }

@@ -151,7 +151,8 @@ export const streams = createRouter()
   })
   .openapi(createStreamRoute, async (c) => {
     const info = await c.var.session.jetstream.createStream(toJetStream(c.req.valid('json')))
-    c.header('Location', `/v1/streams/${encodeURIComponent(info.config.name)}`)
+    const { path } = c.var.dependencies.publicAddress
+    c.header('Location', `${path}/v1/streams/${encodeURIComponent(info.config.name)}`)
     return c.json(encodeStream(info), 201)
   })
   .openapi(getStreamRoute, async (c) => {

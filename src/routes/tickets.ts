@@ -41,7 +41,7 @@ const createTicketRoute = createRoute({
 export const tickets = createRouter().openapi(createTicketRoute, async (c) => {
   const { stream, subjects, start, cursor, consumer } = c.req.valid('json')
   await checkReadable(c, stream, subjects, cursor, consumer)
-  const { now, settings, tickets } = c.var.dependencies
+  const { now, publicAddress, settings, tickets } = c.var.dependencies
   const openUntilMs = now() + OPEN_MS
   const validUntilMs = now() + settings.TICKET_VALID_MS
   const ticket = tickets.seal({
@@ -55,8 +55,9 @@ export const tickets = createRouter().openapi(createTicketRoute, async (c) => {
     validUntilMs,
   })
   if (ticket === undefined) throw refuse('subjects', 'are too long to go into a URL')
-  const path = consumer === undefined ? '' : `/consumers/${encodeURIComponent(consumer)}`
-  const url = new URL(`/v1/streams/${encodeURIComponent(stream)}${path}/messages`, c.req.url)
+  const under = consumer === undefined ? '' : `/consumers/${encodeURIComponent(consumer)}`
+  const path = `/v1/streams/${encodeURIComponent(stream)}${under}/messages`
+  const url = publicAddress.urlOf(path, { url: c.req.url, origin: c.req.header('Origin') })
   // A proxy in front may end TLS, and a page of an https site may not open an http URL.
   if (/^https\b/i.test(c.req.header('X-Forwarded-Proto') ?? '')) url.protocol = 'https:'
   url.searchParams.set('ticket', ticket)
