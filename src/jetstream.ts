@@ -21,6 +21,12 @@ export interface PubAck {
   readonly val?: string
 }
 
+/** Where publishes to a subject end. `lastSeq`: of what is stored there, 0: nothing is; undefined: it is not told. */
+export interface SubjectEnd {
+  readonly stream: string
+  readonly lastSeq: number | undefined
+}
+
 /** JetStream's confirmation of an atomic batch: its messages have the `count` sequences up to `lastSeq`. */
 export interface BatchAck {
   readonly stream: string
@@ -63,6 +69,8 @@ export interface StreamInfo {
   readonly config: JetStreamConfig & { readonly name: string }
   readonly created: string
   readonly state: StreamState
+  /** When the server said so; absent where it says no time. */
+  readonly asOf?: string
 }
 
 interface SequencePair {
@@ -190,8 +198,13 @@ export interface JetStream {
    */
   publishAtomic(messages: readonly OutgoingMessage[]): Promise<BatchAck>
 
-  /** The stream that listens on a subject; undefined where none does. */
+  /** The stream that listens on a subject; undefined where none does, or only under what an account maps it to. */
   streamOf(subject: string): Promise<string | undefined>
+  /**
+   * What a subject is to the stream that stores what is published to it, whatever it is mapped or transformed to on the way.
+   * Asked by a publish whose condition never holds. Undefined: no stream takes it.
+   */
+  lookUpSubject(subject: string): Promise<SubjectEnd | undefined>
 
   /** At most 256 streams (1,024 on 2.10: JetStream's own page) from `offset`, by name. */
   listStreams(offset: number): Promise<Listing<StreamInfo>>

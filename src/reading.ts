@@ -9,11 +9,15 @@ export interface Position {
   readonly seq: number
   /** The stream's creation time; absent where the credential may not ask for it. */
   readonly created?: string
+  /** When the stream was asked for that, where the position is younger: it may be of a stream made since. */
+  readonly createdAsOf?: string
   /** Time of the message at `seq`, where it is known. */
   readonly time?: string
   /** Stands for that time in a cursor of a run: `markOf` it. */
   readonly mark?: number
-  /** Stands for the message at `seq` where its time is not known, right after a publish: `checksumOf` it. */
+  /** Stands for the message at `seq` where its time is not known, right after a publish: `contentMark` of it. */
+  readonly content?: number
+  /** The same in older cursors, where it stands for the subject as it was published to: `checksumOf` it. */
   readonly checksum?: number
   /** The same in cursors of version 1. */
   readonly digest?: string

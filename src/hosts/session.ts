@@ -25,6 +25,8 @@ export interface OpenedSession extends Session {
   isUsed(): boolean
   /** Whether it is used, or has a connection or is about to. */
   isInUse(): boolean
+  /** A stream was changed by a caller of this host: what was asked of it before no longer holds. */
+  forgetStream(stream: string): void
   /** Whoever waits for messages goes: readers with their cursor, waits for a page empty-handed, pulls by an `AbortError`. */
   dismiss(): void
   close(): Promise<void>
@@ -34,6 +36,8 @@ interface SessionParts {
   readonly settings: Settings
   readonly keyring: Keyring
   readonly metrics: Metrics
+  /** Called with the stream that was made, changed or deleted over this session, also where that is not known to be done. */
+  onStreamChange(stream: string): void
 }
 
 /** What becomes of a credential that NATS has to accept, and who decides when it is tried. */
@@ -46,7 +50,7 @@ export interface Membership extends ConnectionEvents {
 
 /** Dials nothing before it is used. `membership`: absent for the bridge's own credential. */
 export function openSession(
-  { settings, keyring, metrics }: SessionParts,
+  { settings, keyring, metrics, onStreamChange }: SessionParts,
   { credential, tenant }: Caller,
   membership?: Membership,
 ): OpenedSession {
@@ -83,7 +87,8 @@ export function openSession(
       letGo()
     }
   }
-  const jetstream: JetStream = { ...connection.jetstream, pull }
+  const changing = changingStreams(connection.jetstream, onStreamChange)
+  const jetstream: JetStream = { ...connection.jetstream, ...changing, pull }
   const reader = createStreamReader(jetstream, {
     heartbeatMs: settings.HEARTBEAT_MS,
     bufferBytes: settings.READER_BUFFER_BYTES,
@@ -102,6 +107,7 @@ export function openSession(
     isConnected: () => connection.isConnected(),
     isUsed: () => uses > 0,
     isInUse: () => uses > 0 || connection.isConnected() || connection.isDialling(),
+    forgetStream: (stream) => reader.forgetStream(stream),
     dismiss() {
       isDismissed = true
       reader.dismiss()
@@ -133,4 +139,20 @@ function countTails(reader: OpenedReader, use: Session['use']): StreamReader {
       }
     },
   }
+}
+
+/** The calls after which a stream is another than it was. */
+function changingStreams(jetstream: JetStream, changed: SessionParts['onStreamChange']) {
+  const telling = async <Done>(stream: string, change: Promise<Done>): Promise<Done> => {
+    try {
+      return await change
+    } finally {
+      changed(stream)
+    }
+  }
+  return {
+    createStream: (config) => telling(String(config.name), jetstream.createStream(config)),
+    updateStream: (config) => telling(config.name, jetstream.updateStream(config)),
+    deleteStream: (stream) => telling(stream, jetstream.deleteStream(stream)),
+  } satisfies Partial<JetStream>
 }

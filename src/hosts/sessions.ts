@@ -93,7 +93,10 @@ class HostSessions implements Sessions {
 
   #create(caller: Caller): OpenedSession {
     const { tenant, credential } = caller
-    const parts = { settings: this.#settings, keyring: this.#keyring, metrics: this.#metrics }
+    const onStreamChange = (stream: string) => {
+      for (const session of this.#all()) session.forgetStream(stream)
+    }
+    const parts = { settings: this.#settings, keyring: this.#keyring, metrics: this.#metrics, onStreamChange }
     if (credential.kind === 'own') return openSession(parts, caller)
     const session: OpenedSession = openSession(parts, caller, {
       accepted: () => this.#accept(tenant, session),

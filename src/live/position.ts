@@ -3,8 +3,9 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
 import { markOf, toNanos } from '../schemas/time.ts'
-import { checksumOf, digestMessage } from '../tokens/cursor.ts'
+import { checksumOf, contentMark, digestMessage } from '../tokens/cursor.ts'
 import type { ReadBatch } from './batches.ts'
+import { INCARNATION_FRESH_MS } from './incarnations.ts'
 
 /** Right before the first message there is. */
 export function earliest({ created, state }: StreamInfo): Position {
@@ -30,9 +31,9 @@ export async function verify(
   askMessage: AskMessage,
 ): Promise<void> {
   const { created, state } = info
-  const sameIncarnation = position.created === undefined || position.created === created
-  if (sameIncarnation && position.seq <= state.last_seq && (await isSameMessage(info, position, askMessage)))
-    return
+  const isHere = position.seq <= state.last_seq
+  if (isHere && isOfStream(position, created) && (await isSameMessage(info, position, askMessage))) return
+  if (isHere && mayBeOfNewStream(position, created) && (await isShown(position, askMessage))) return
   throw new BridgeError(
     'stream_recreated',
     `Stream "${info.config.name}" is not the one the cursor is from.`,
@@ -42,9 +43,30 @@ export async function verify(
   )
 }
 
+const isOfStream = (position: Position, created: string) =>
+  position.created === undefined || position.created === created
+
+/** A publish's cursor may be so much younger than what its host had asked of the stream, and clocks differ a little, ms. */
+const YOUNGER_MS = INCARNATION_FRESH_MS + 10_000
+const CLOCKS_DIFFER_MS = 5_000
+
+/** Whether the stream was made right when the host of a publish had last asked for it: the publish may have come after. */
+function mayBeOfNewStream({ created, createdAsOf, content }: Position, createdNow: string): boolean {
+  if (created === undefined || createdAsOf === undefined || content === undefined) return false
+  const laterMs = Date.parse(createdNow) - Date.parse(createdAsOf)
+  return created < createdNow && laterMs > -CLOCKS_DIFFER_MS && laterMs < YOUNGER_MS
+}
+
+/** Whether the message at the position is there, of that time and content. */
+async function isShown({ createdAsOf = '', content }: Position, askMessage: AskMessage): Promise<boolean> {
+  const message = await askMessage()
+  if (!message || content !== contentMark(message)) return false
+  return Date.parse(message.time) < Date.parse(createdAsOf) + YOUNGER_MS
+}
+
 /** Whether a position says what message it stands at. */
-export const tellsMessage = ({ seq, time, mark, checksum, digest }: Position): boolean =>
-  seq > 0 && [time, mark, checksum, digest].some((known) => known !== undefined)
+export const tellsMessage = ({ seq, time, mark, content, checksum, digest }: Position): boolean =>
+  seq > 0 && [time, mark, content, checksum, digest].some((known) => known !== undefined)
 
 /** Whether the message at the position is the one it was; one that is gone cannot be told. */
 async function isSameMessage(
@@ -52,13 +74,14 @@ async function isSameMessage(
   position: Position,
   askMessage: AskMessage,
 ): Promise<boolean> {
-  const { seq, checksum } = position
+  const { seq, content, checksum } = position
   const isTimed = position.time !== undefined || position.mark !== undefined
   if (seq < state.first_seq || !tellsMessage(position)) return true
   if (seq === state.last_seq && isTimed && isOfTime(position, state.last_ts)) return true
   const message = await askMessage()
   if (!message) return true
   if (isTimed) return isOfTime(position, message.time)
+  if (content !== undefined) return content === contentMark(message)
   const { subject, payload } = message
   if (checksum !== undefined) return checksum === checksumOf(subject, payload)
   return digestMessage(subject, payload) === position.digest

@@ -5,7 +5,7 @@ import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
 import { createTimers, type StartTimer } from '../timers.ts'
-import { checksumOf } from '../tokens/cursor.ts'
+import { contentMark } from '../tokens/cursor.ts'
 import { createFeeds } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
@@ -24,6 +24,8 @@ const PATIENCE_MS = 10_000
 export interface OpenedReader extends StreamReader {
   /** The host ends: readers of events leave with a cursor, waits for a page end with an empty one, reads fail. */
   dismiss(): void
+  /** The stream was changed through this host. */
+  forgetStream(stream: string): void
   close(): Promise<void>
 }
 
@@ -69,12 +71,12 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
       }
     },
 
-    async positionAfter({ subject, payload }, { stream, seq, duplicate }) {
-      const created = await incarnations.createdOf(stream, seq)
+    async positionAfter(message, { stream, seq, duplicate }) {
+      const content = duplicate ? undefined : contentMark(message)
       return {
         seq,
-        ...(created === undefined ? {} : { created }),
-        ...(duplicate ? {} : { checksum: checksumOf(subject, payload) }),
+        ...(await incarnations.of(stream, seq)),
+        ...(content === undefined ? {} : { content }),
       }
     },
 
@@ -97,6 +99,8 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
       isDismissed = true
       for (const leave of guests) leave()
     },
+
+    forgetStream: (stream) => incarnations.forget(stream),
 
     close: () => feeds.close(),
   }

@@ -10,7 +10,7 @@ import {
 } from '../schemas/nats-headers.ts'
 import { delay } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
-import { findByKey, ifPermitted, isSame, keyOf } from './keys.ts'
+import { createComparison, findByKey, findStreamOf, ifPermitted, keyOf } from './keys.ts'
 import type { PublisherOptions } from './publisher.ts'
 
 /** Pauses between tries, ms: among the batches under way there is room within milliseconds, after an election in seconds. */
@@ -186,7 +186,7 @@ function createSizeFinder(jetstream: JetStream, [first]: readonly OutgoingMessag
 }
 
 async function mostBytes(jetstream: JetStream, { subject }: OutgoingMessage): Promise<number | undefined> {
-  const stream = await ifPermitted(jetstream.streamOf(subject))
+  const stream = await findStreamOf(jetstream, subject)
   const info = stream === undefined ? undefined : await ifPermitted(jetstream.streamInfo(stream))
   const most = Number(info?.config.max_msg_size ?? -1)
   return most < 0 ? undefined : most
@@ -194,7 +194,7 @@ async function mostBytes(jetstream: JetStream, { subject }: OutgoingMessage): Pr
 
 async function findStream(jetstream: JetStream, { subject }: OutgoingMessage, first = { subject }) {
   const [stream, ofFirst] = await Promise.all(
-    [subject, first.subject].map((one) => ifPermitted(jetstream.streamOf(one))),
+    [subject, first.subject].map((one) => findStreamOf(jetstream, one)),
   )
   if (stream === undefined) return new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   if (ofFirst === undefined || stream === ofFirst) return undefined
@@ -214,19 +214,15 @@ async function findBatch(
   const found = message && (await findByKey(jetstream, message))
   if (!found) return undefined
   const acks = messages.map((_, index) => ({ ...found, seq: found.seq - keyed + index }))
-  const same = await inTurns(messages, (one, index) => isStored(jetstream, one, acks[index]))
+  const isSame = createComparison(jetstream, found.stream)
+  const same = await inTurns(messages, async (one, index) => {
+    const { stream, seq } = acks[index] ?? found
+    if (seq < 1) return false
+    const stored = await ifPermitted(jetstream.getMessage(stream, { seq }))
+    // Also where the stream no longer has it, or the credential may not look.
+    return stored === undefined || (await isSame(one, stored))
+  })
   return same.every((stored) => stored) ? acks : undefined
-}
-
-/** Also where the stream no longer has it, or the credential may not look. */
-async function isStored(
-  jetstream: JetStream,
-  message: OutgoingMessage,
-  ack: PubAck | undefined,
-): Promise<boolean> {
-  if (!ack || ack.seq < 1) return false
-  const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
-  return stored === undefined || isSame(message, stored)
 }
 
 /** Asks about all of them, so many at a time; the answers are in their order. */

@@ -6,7 +6,7 @@ import {
   EXPECTED_LAST_SUBJECT_SEQ,
   EXPECTED_LAST_SUBJECT_SEQ_SUBJECT,
 } from '../schemas/nats-headers.ts'
-import { ifPermitted } from './keys.ts'
+import { findStreamOf, ifPermitted } from './keys.ts'
 
 /** How things are: what a condition is about, and its actual value. */
 interface Actual {
@@ -72,7 +72,11 @@ async function lastSequence(
   subject: string,
   filter: string | undefined,
 ): Promise<number | undefined> {
-  const stream = await ifPermitted(jetstream.streamOf(subject))
+  if (filter === subject) {
+    const end = await ifPermitted(jetstream.lookUpSubject(subject))
+    if (end?.lastSeq !== undefined) return end.lastSeq
+  }
+  const stream = await findStreamOf(jetstream, subject)
   if (stream === undefined) return undefined
   if (filter === undefined) return (await ifPermitted(jetstream.streamInfo(stream)))?.state.last_seq
   return await ifPermitted(

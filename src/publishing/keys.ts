@@ -22,19 +22,54 @@ export async function requireSame(
   ack: PubAck,
 ): Promise<void> {
   const stored = await ifPermitted(jetstream.getMessage(ack.stream, { seq: ack.seq }))
-  if (!stored || keyOf(message) !== stored.headers[MSG_ID]?.[0] || isSame(message, stored)) return
+  if (!stored || !hasSameKey(message, stored)) return
   const isPayload = !hasSameContent(message, stored)
-  if (!isPayload && (await isRenaming(jetstream, ack.stream))) return
+  if (!isPayload && (await createSubjectCheck(jetstream, ack.stream)(message, stored))) return
   throw new BridgeError(
     'idempotency_conflict',
     `The key was used for another ${isPayload ? 'payload' : 'subject'}, at sequence ${ack.seq} of stream "${ack.stream}".`,
   )
 }
 
-/** Whether a stored message is one with this subject, content and key. */
-export function isSame(message: OutgoingMessage, stored: StoredMessage): boolean {
-  const hasSameKey = keyOf(message) === stored.headers[MSG_ID]?.[0]
-  return hasSameKey && stored.subject === message.subject && hasSameContent(message, stored)
+/** Whether a stored message is this one. */
+type IsSame = (message: OutgoingMessage, stored: StoredMessage) => Promise<boolean>
+
+/** Compares key, content and subject with what `stream` has stored. */
+export function createComparison(jetstream: JetStream, stream: string): IsSame {
+  const isOfSubject = createSubjectCheck(jetstream, stream)
+  return async (message, stored) =>
+    hasSameKey(message, stored) && hasSameContent(message, stored) && (await isOfSubject(message, stored))
+}
+
+const hasSameKey = (message: OutgoingMessage, stored: StoredMessage) =>
+  keyOf(message) === stored.headers[MSG_ID]?.[0]
+
+/** An account may map a subject to several by their weights: so often is asked what becomes of it. */
+const LOOKS = 8
+
+/** Whether a stored message may have been published to the subject of a message: it may be mapped or transformed on the way. */
+function createSubjectCheck(jetstream: JetStream, stream: string): IsSame {
+  let renames: Promise<boolean> | undefined
+  return async ({ subject }, stored) => {
+    if (stored.subject === subject) return true
+    let isSure = true
+    for (let look = 0; look < LOOKS; look += 1) {
+      const end = await ifPermitted(jetstream.lookUpSubject(subject))
+      if (end?.lastSeq === undefined) {
+        isSure = false
+        break
+      }
+      const last =
+        end.lastSeq === 0
+          ? undefined
+          : await ifPermitted(jetstream.getMessage(end.stream, { seq: end.lastSeq }))
+      if (last?.subject === stored.subject) return true
+      if (end.lastSeq > 0 && !last) isSure = false
+    }
+    if (isSure) return false
+    renames ??= mayRename(jetstream, stream)
+    return await renames
+  }
 }
 
 /** What is stored of a counter is its new value. */
@@ -43,9 +78,15 @@ function hasSameContent({ payload, headers }: OutgoingMessage, stored: StoredMes
   return Buffer.compare(payload, stored.payload) === 0
 }
 
-async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean> {
+async function mayRename(jetstream: JetStream, stream: string): Promise<boolean> {
   const info = await ifPermitted(jetstream.streamInfo(stream))
   return info === undefined || info.config.subject_transform !== undefined
+}
+
+/** The stream that takes what is published to a subject, also where an account maps it; undefined: none, or it may not be asked. */
+export async function findStreamOf(jetstream: JetStream, subject: string): Promise<string | undefined> {
+  const listening = await ifPermitted(jetstream.streamOf(subject))
+  return listening ?? (await ifPermitted(jetstream.lookUpSubject(subject)))?.stream
 }
 
 /**
@@ -58,7 +99,7 @@ async function isRenaming(jetstream: JetStream, stream: string): Promise<boolean
  */
 export async function findByKey(jetstream: JetStream, message: OutgoingMessage): Promise<PubAck | undefined> {
   const key = keyOf(message)
-  const stream = key && (await ifPermitted(jetstream.streamOf(message.subject)))
+  const stream = key && (await findStreamOf(jetstream, message.subject))
   const info = stream ? await ifPermitted(jetstream.streamInfo(stream)) : undefined
   if (!key || !stream || !info) return undefined
   const isReplicated = info.config.num_replicas !== 1
@@ -67,7 +108,9 @@ export async function findByKey(jetstream: JetStream, message: OutgoingMessage):
     const found = await askForKey(jetstream, message.subject, { [MSG_ID]: [key], ...never })
     if (found) return found
   }
-  const last = await ifPermitted(jetstream.getMessage(stream, { lastBySubject: message.subject }))
+  const end = await ifPermitted(jetstream.lookUpSubject(message.subject))
+  const lookup = end?.lastSeq ? { seq: end.lastSeq } : { lastBySubject: message.subject }
+  const last = await ifPermitted(jetstream.getMessage(stream, lookup))
   return last?.headers[MSG_ID]?.[0] === key ? { stream, seq: last.seq, duplicate: true } : undefined
 }
 

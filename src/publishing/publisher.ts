@@ -55,7 +55,7 @@ export function createPublisher(jetstream: JetStream, { deadlineMs, now }: Publi
         if (isUnconfirmed(next)) unconfirmed = next
       }
     }
-    throw failure
+    throw isOfThisMessage(failure) ? failure : (unconfirmed ?? failure)
   }
 
   return {
@@ -75,6 +75,11 @@ const nextPause = (pauseMs: number) => Math.min(Math.max(2 * pauseMs, FIRST_PAUS
 
 const isUnconfirmed = (failure: unknown) =>
   failure instanceof BridgeError && failure.code === 'publish_unconfirmed_keyed'
+
+/** What is told by the message or its key itself: anything else says nothing of a try before it, which may be stored. */
+const isOfThisMessage = (failure: unknown) =>
+  failure instanceof BridgeError &&
+  (failure.code === 'idempotency_conflict' || failure.code === 'precondition_failed')
 
 /** What may pass by itself, but for a stream that is full: that is for the client to wait for. */
 const mayInsist = (message: OutgoingMessage, failure: unknown): boolean =>

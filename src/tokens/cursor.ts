@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { BridgeError } from '../errors.ts'
+import type { OutgoingMessage } from '../jetstream.ts'
 import type { CursorRun, CursorScope, Page, Position } from '../reading.ts'
+import { INCR, MSG_ID } from '../schemas/nats-headers.ts'
 import { fromNanos, toNanos } from '../schemas/time.ts'
 import { createRun, openRun, type Run } from './run.ts'
 import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal.ts'
@@ -11,8 +13,10 @@ import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal
 const ALONE = 'c1'
 /** A position in a run: the same as its head, and a block that tells how far behind it. */
 const IN_RUN = 'c2'
-const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8 } as const
-/** Of the head of a run of publishes: what stands for a message in its block is a checksum, not its time. */
+const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8, createdAsOf: 64 } as const
+/** Of the head of a run of publishes: what stands for a message in its block is of its content, not its time. */
+const PUBLISHED_CONTENT = 32
+/** The same of older ones: a checksum of its subject and payload. */
 const PUBLISHED = 16
 /** So far behind the head of such a run may a message be that was stored before the first of it. */
 const PUBLISHED_BEFORE = 1_000_000
@@ -54,7 +58,18 @@ function digestOf(...parts: (string | Uint8Array)[]): Buffer {
   return hash.digest().subarray(0, DIGEST_BYTES)
 }
 
-/** What a publish's cursor knows of its message, whose time only the stream knows: the CRC-32 of subject and payload. */
+/**
+ * What a publish's cursor knows of its message, whose time only the stream knows: the CRC-32 of its key and payload, which
+ * are stored as they were sent. A subject may be mapped or transformed on the way. Undefined: a counter, whose payload is
+ * the new value.
+ */
+export function contentMark({ headers, payload }: Content): number | undefined {
+  return headers[INCR] === undefined ? crc32(payload, crc32(headers[MSG_ID]?.[0] ?? '')) : undefined
+}
+
+type Content = Pick<OutgoingMessage, 'headers' | 'payload'>
+
+/** What it knew in older ones. */
 export function checksumOf(subject: string, payload: Uint8Array): number {
   return crc32(payload, crc32(subject))
 }
@@ -101,27 +116,31 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
     }
     const position = unpack(packed)
     if (!('offset' in moved)) return position
-    const isPublished = ((packed[0] ?? 0) & PUBLISHED) !== 0
-    const known = isPublished ? { checksum: moved.mark } : { mark: moved.mark }
-    return { ...position, seq: position.seq + moved.offset, ...known }
+    return { ...position, seq: position.seq + moved.offset, ...known(packed[0] ?? 0, moved.mark) }
   }
   const sealPublished = publishedRun(sealing, head)
   return {
-    seal: ({ checksum, ...position }) =>
-      checksum === undefined
+    seal: ({ content, ...position }) =>
+      content === undefined
         ? sealing.alone.seal(pack(head, position))
-        : sealPublished({ checksum, ...position }),
+        : sealPublished({ content, ...position }),
     run: (base) => cursorRun(sealing, head, base),
     open: (token) => openAs(token, [NO_FILTER, filterDigest]),
     openOwn: (token) => openAs(token, [filterDigest]),
   }
 }
 
+/** What 32 bits of a block stand for, by the flags of its head. */
+function known(flags: number, mark: number): Partial<Position> {
+  if (flags & PUBLISHED_CONTENT) return { content: mark }
+  return flags & PUBLISHED ? { checksum: mark } : { mark }
+}
+
 /** `time` of the base is left out: each message has its own. */
 function cursorRun(
   { keyring: [key], inRun }: Sealing,
   head: Buffer,
-  { time: _, mark: __, digest: ___, checksum: ____, ...base }: Position,
+  { time: _, mark: __, digest: ___, checksum: ____, content: _____, ...base }: Position,
 ): CursorRun {
   const begin = (seq: number) => {
     const token = inRun.seal(pack(head, { ...base, seq }))
@@ -141,25 +160,27 @@ function cursorRun(
   }
 }
 
-/** One run for all publishes to a stream; begun anew where the stream is another, or a message too far off. */
+/** One run for all publishes to a stream; begun anew where more is known of the stream, or a message too far off. */
 function publishedRun({ keyring: [key], inRun }: Sealing, head: Buffer) {
-  let begun: { created: string | undefined; token: string; run: Run } | undefined
-  const begin = (seq: number, created: string | undefined) => {
+  let begun: { of: Incarnation; token: string; run: Run } | undefined
+  const begin = (seq: number, of: Incarnation) => {
     const headSeq = Math.max(0, seq - PUBLISHED_BEFORE)
-    const packed = pack(head, { seq: headSeq, ...(created === undefined ? {} : { created }) })
-    packed[0] = (packed[0] ?? 0) | PUBLISHED
+    const packed = pack(head, { seq: headSeq, ...of })
+    packed[0] = (packed[0] ?? 0) | PUBLISHED_CONTENT
     const token = inRun.seal(packed)
-    return { created, token, run: createRun(key, token, headSeq) }
+    return { of, token, run: createRun(key, token, headSeq) }
   }
-  return ({ seq, created, checksum }: Position & { checksum: number }): string => {
-    if (begun?.created !== created) begun = undefined
-    begun ??= begin(seq, created)
-    const text = begun.run.sealOne(seq, checksum)
+  return ({ seq, content, ...of }: Incarnation & { seq: number; content: number }): string => {
+    if (begun?.of.created !== of.created || begun?.of.createdAsOf !== of.createdAsOf) begun = undefined
+    begun ??= begin(seq, of)
+    const text = begun.run.sealOne(seq, content)
     if (text !== undefined) return `${begun.token}.${text}`
-    begun = begin(seq, created)
-    return `${begun.token}.${begun.run.sealOne(seq, checksum)}`
+    begun = begin(seq, of)
+    return `${begun.token}.${begun.run.sealOne(seq, content)}`
   }
 }
+
+type Incarnation = Pick<Position, 'created' | 'createdAsOf'>
 
 /** What is packed in a token of either form. Undefined: nothing of ours. */
 function openToken({ keyring, alone, inRun }: Sealing, token: string) {
@@ -186,6 +207,7 @@ function pack(head: Buffer, position: Position): Buffer {
       position.digest === undefined ? undefined : Buffer.from(position.digest, 'base64url').readBigUInt64BE(),
     ],
     [FLAGS.snapshotSeq, position.snapshotSeq === undefined ? undefined : BigInt(position.snapshotSeq)],
+    [FLAGS.createdAsOf, nanos(position.createdAsOf)],
   ]
   const packed = Buffer.alloc(HEAD_BYTES + 8 * optional.length)
   head.copy(packed)
@@ -215,9 +237,11 @@ function unpack(packed: Buffer): Position {
   const messageTime = time(next(FLAGS.time))
   const digest = next(FLAGS.digest)
   const snapshotSeq = next(FLAGS.snapshotSeq)
+  const createdAsOf = time(next(FLAGS.createdAsOf))
   return {
     seq: Number(packed.readBigUInt64BE(HEAD_BYTES - 8)),
     ...(created === undefined ? {} : { created }),
+    ...(createdAsOf === undefined ? {} : { createdAsOf }),
     ...(messageTime === undefined ? {} : { time: messageTime }),
     ...(digest === undefined ? {} : { digest: digestText(digest) }),
     ...(snapshotSeq === undefined ? {} : { snapshotSeq: Number(snapshotSeq) }),

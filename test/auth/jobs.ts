@@ -190,12 +190,7 @@ export const JOBS: readonly Job[] = [
   },
   {
     name: 'publish, with keys that are looked up',
-    publish: (stream) => [
-      `${stream}.>`,
-      '$JS.API.STREAM.NAMES',
-      `$JS.API.STREAM.INFO.${stream}`,
-      `$JS.API.STREAM.MSG.GET.${stream}`,
-    ],
+    publish: (stream) => [`${stream}.>`, `$JS.API.STREAM.INFO.${stream}`, `$JS.API.STREAM.MSG.GET.${stream}`],
     run: publishKeyed,
   },
   { name: 'read by cursor', publish: READ, run: readPages },

@@ -1,6 +1,6 @@
 /** Owns cursors as the oracle sees them: opened, and compared with the stream that they are of. */
 import type { Position } from '../../src/reading.ts'
-import { checksumOf } from '../../src/tokens/cursor.ts'
+import { contentMark } from '../../src/tokens/cursor.ts'
 import type { SimulatedStream, Stored } from './simulated-stream.ts'
 import { STREAM, type World } from './world.ts'
 
@@ -29,9 +29,9 @@ export function isLost(stream: SimulatedStream, position: Position, { since, unt
   const isBetween = ({ removedOp }: Stored) => removedOp > since && removedOp <= until
   const lost = stream.log.some((one) => one.seq === seq && one.removedAs === 'lost' && isBetween(one))
   const now = stream.present.get(seq)
-  const { time, mark, checksum } = position
-  const isAnother = now !== undefined && checksum !== checksumOf(now.subject, now.payload)
-  const saysMessage = time !== undefined || mark !== undefined || (checksum !== undefined && isAnother)
+  const { time, mark, content } = position
+  const isAnother = now !== undefined && content !== contentMark(now)
+  const saysMessage = time !== undefined || mark !== undefined || (content !== undefined && isAnother)
   return lost && (seq > stream.lastSeq || (saysMessage && now !== undefined))
 }
 

@@ -179,6 +179,14 @@ export class SimulatedJetStream implements JetStream {
     })
   }
 
+  lookUpSubject = (subject: string) =>
+    this.network.call('api', () => {
+      const stream = this.#listening(subject)
+      return (
+        stream && { stream: stream.config.name, lastSeq: stream.lookUp({ lastBySubject: subject })?.seq ?? 0 }
+      )
+    })
+
   streamOf = (subject: string) => this.network.call('api', () => this.#listening(subject)?.config.name)
 
   createStream = (config: JetStreamConfig) => this.network.call('api', () => this.makeStream(config).info(0))

@@ -21,12 +21,15 @@ export interface NatsRequest {
   readonly subject: string
   readonly payload?: Uint8Array
   readonly headers?: MsgHdrs | undefined
+  /** Which reply is the answer: whoever else listens on the subject may reply as well. Default: any. */
+  readonly accepts?: (reply: Msg) => boolean
 }
 
 /** A request on its way. */
 interface Waiting {
   readonly subject: string
   readonly deadline: number
+  readonly accepts: NatsRequest['accepts']
   resolve(reply: Msg): void
   reject(failure: unknown): void
 }
@@ -62,7 +65,7 @@ class Inbox {
   }
 
   /** Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
-  request({ subject, payload, headers }: NatsRequest): Promise<Msg> {
+  request({ subject, payload, headers, accepts }: NatsRequest): Promise<Msg> {
     return new Promise((resolve, reject) => {
       if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
       this.#subscription ??= this.#subscribe()
@@ -70,7 +73,13 @@ class Inbox {
       const token = String(this.#requests)
       const reply = this.#prefix + token
       this.#client.publish(subject, payload, headers ? { reply, headers } : { reply })
-      this.#waiting.set(token, { subject, deadline: performance.now() + this.#timeoutMs, resolve, reject })
+      this.#waiting.set(token, {
+        subject,
+        deadline: performance.now() + this.#timeoutMs,
+        accepts,
+        resolve,
+        reject,
+      })
       this.#timer ??= setTimeout(this.#sweep, this.#timeoutMs)
     })
   }
@@ -92,8 +101,10 @@ class Inbox {
     const waiting = this.#waiting.get(token)
     // Late: the request has failed meanwhile.
     if (!waiting) return
+    const isNobody = isNoResponders(message)
+    if (!isNobody && waiting.accepts?.(message) === false) return
     this.#waiting.delete(token)
-    if (isNoResponders(message)) waiting.reject(new NoResponders())
+    if (isNobody) waiting.reject(new NoResponders())
     else waiting.resolve(message)
   }
 

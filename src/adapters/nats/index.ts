@@ -15,7 +15,7 @@ import { getBatch } from './direct-get.ts'
 import { follow } from './follow.ts'
 import { getLastPerSubject } from './last-per-subject.ts'
 import { getMessage } from './messages.ts'
-import { publish, publishAtomic } from './publish.ts'
+import { lookUpSubject, publish, publishAtomic } from './publish.ts'
 import { pull } from './pull.ts'
 import { ping, serverInfo } from './server.ts'
 import { settle } from './settle.ts'
@@ -36,6 +36,7 @@ const jetStreamOver = (connection: Connection): JetStream => ({
   publish: (message) => publish(connection, message),
   publishAtomic: (messages) => publishAtomic(connection, messages),
   streamOf: (subject) => streamOf(connection, subject),
+  lookUpSubject: (subject) => lookUpSubject(connection, subject),
   listStreams: (offset) => listStreams(connection, offset),
   createStream: (config) => createStream(connection, config),
   updateStream: (config) => updateStream(connection, config),

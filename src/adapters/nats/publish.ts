@@ -1,8 +1,8 @@
 /** Owns publishing: one message, one `PubAck`, and what a missing one means. */
-import type { MsgHdrs, NatsConnection } from 'nats.ws'
+import type { Msg, MsgHdrs, NatsConnection } from 'nats.ws'
 import { BatchRefused, BridgeError } from '../../errors.ts'
-import type { BatchAck, OutgoingMessage, PubAck } from '../../jetstream.ts'
-import { MSG_ID } from '../../schemas/nats-headers.ts'
+import type { BatchAck, OutgoingMessage, PubAck, SubjectEnd } from '../../jetstream.ts'
+import { EXPECTED_LAST_SUBJECT_SEQ, MSG_ID } from '../../schemas/nats-headers.ts'
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, fromClient, hasCode, NoResponders } from './errors.ts'
 import { encodedBytes, encodeHeaders } from './headers.ts'
@@ -63,15 +63,46 @@ const encode = ({ subject, payload, headers }: OutgoingMessage): Encoded => ({
   hasKey: MSG_ID in headers,
 })
 
-async function send(connection: Connection, client: NatsConnection, message: Encoded): Promise<PubAckReply> {
+/** Which replies end the wait for one publish: a service on the subject may reply before JetStream does. */
+type Accepts = (text: string, reply: PubAckReply) => boolean
+
+async function send(
+  connection: Connection,
+  client: NatsConnection,
+  message: Encoded,
+  isAnswer: Accepts = isPubAck,
+): Promise<PubAckReply> {
+  let answer: PubAckReply | undefined
+  let hasOther = false
+  const accepts = ({ data }: Msg) => {
+    const text = DECODER.decode(data)
+    const reply = parsePubAck(text)
+    if (isAnswer(text, reply)) answer = reply
+    else hasOther = true
+    return answer !== undefined
+  }
   try {
-    return parsePubAck((await connection.request(message, client)).string())
+    await connection.request({ ...message, accepts }, client)
+    return answer ?? {}
   } catch (err) {
     if (err instanceof NoResponders) throw await explainNoResponders(connection, message.subject, err)
+    if (hasOther && hasCode(err, 'jetstream_timeout')) throw await explainOther(connection, message, err)
     if (hasCode(err, 'jetstream_timeout', 'jetstream_unavailable')) throw unconfirmed(message.hasKey, err)
     throw err
   }
 }
+
+/** Somebody replied, and it was not JetStream: no stream has the subject, or its confirmation is lost. */
+async function explainOther(
+  connection: Connection,
+  { subject, hasKey }: Encoded,
+  cause: BridgeError,
+): Promise<BridgeError> {
+  const isHeard = await streamOf(connection, subject).catch(() => subject)
+  return isHeard === undefined ? noStream(subject) : unconfirmed(hasKey, cause)
+}
+
+const DECODER = new TextDecoder()
 
 function parsePubAck(text: string): PubAckReply {
   try {
@@ -82,10 +113,14 @@ function parsePubAck(text: string): PubAckReply {
   }
 }
 
-/**
- * `JetStream.publish`. A reply that is no `PubAck` came from somebody else who listens on a subject that no stream has:
- * `subject_not_found`.
- */
+/** Whether a reply is of JetStream: stored at a sequence, or an error with a number of JetStream's. */
+const isPubAck: Accepts = (_, { stream, seq, error }) =>
+  (typeof stream === 'string' && typeof seq === 'number') || typeof error?.err_code === 'number'
+
+/** The beginning of a batch is confirmed by an empty reply. */
+const isBatchBegun: Accepts = (text, reply) => text === '' || isPubAck(text, reply)
+
+/** `JetStream.publish`. */
 export async function publish(connection: Connection, message: OutgoingMessage): Promise<PubAck> {
   const encoded = encode(message)
   const client = await connection.client()
@@ -93,6 +128,26 @@ export async function publish(connection: Connection, message: OutgoingMessage):
   if (error) throw fromApiError(error, stream)
   if (stream === undefined || seq === undefined) throw noStream(message.subject)
   return val === undefined ? { stream, seq, duplicate } : { stream, seq, duplicate, val }
+}
+
+/** Never holds, and is looked at once the subject is the stored one. */
+const NEVER = { [EXPECTED_LAST_SUBJECT_SEQ]: [String(Number.MAX_SAFE_INTEGER)] }
+
+/** `JetStream.lookUpSubject`. */
+export async function lookUpSubject(
+  connection: Connection,
+  subject: string,
+): Promise<SubjectEnd | undefined> {
+  const encoded = encode({ subject, payload: new Uint8Array(), headers: NEVER })
+  try {
+    const { stream, error } = await send(connection, await connection.client(), encoded)
+    if (stream === undefined) return undefined
+    const told = error && fromApiError(error).members.current_seq
+    return { stream, lastSeq: typeof told === 'number' ? told : undefined }
+  } catch (err) {
+    if (hasCode(err, 'subject_not_found')) return undefined
+    throw err
+  }
 }
 
 /**
@@ -111,7 +166,7 @@ export async function publishAtomic(
   const client = await connection.client()
   requireSendable([first, ...others], client.info?.max_payload ?? Number.POSITIVE_INFINITY)
   const last = others.pop()
-  const begun = send(connection, client, first)
+  const begun = send(connection, client, first, last ? isBatchBegun : isPubAck)
   // Whatever else fails first, nobody is left who hears of this one.
   begun.catch(() => undefined)
   try {

@@ -17,10 +17,13 @@ export type NamedConfig = JetStreamConfig & { readonly name: string }
 
 const named = (config: JetStreamConfig): string => checkedName('stream', String(config.name ?? ''))
 
-const onlyInfo = ({ config, created, state }: StreamInfo): StreamInfo => ({ config, created, state })
+type InfoReply = StreamInfo & { readonly ts?: string }
+
+const onlyInfo = ({ config, created, state, ts }: InfoReply): StreamInfo =>
+  ts === undefined ? { config, created, state } : { config, created, state, asOf: ts }
 
 export async function listStreams(connection: Connection, offset: number): Promise<Listing<StreamInfo>> {
-  const reply = await callApi<{ streams?: readonly StreamInfo[] | null; total: number }>(
+  const reply = await callApi<{ streams?: readonly InfoReply[] | null; total: number }>(
     connection,
     'STREAM.LIST',
     {
@@ -39,11 +42,11 @@ export async function streamOf(connection: Connection, subject: string): Promise
 export async function createStream(connection: Connection, config: JetStreamConfig): Promise<StreamInfo> {
   const name = named(config)
   await checkPercent(connection, name)
-  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.CREATE.${name}`, config))
+  return onlyInfo(await callApi<InfoReply>(connection, `STREAM.CREATE.${name}`, config))
 }
 
 export async function updateStream(connection: Connection, config: NamedConfig): Promise<StreamInfo> {
-  return onlyInfo(await callApi<StreamInfo>(connection, `STREAM.UPDATE.${named(config)}`, config))
+  return onlyInfo(await callApi<InfoReply>(connection, `STREAM.UPDATE.${named(config)}`, config))
 }
 
 /** `JetStream.streamInfo`. */
@@ -54,7 +57,7 @@ export async function streamInfo(
   client?: NatsConnection,
 ): Promise<StreamInfo> {
   const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 }
-  const info = await callApi<StreamInfo>(
+  const info = await callApi<InfoReply>(
     connection,
     `STREAM.INFO.${checkedName('stream', stream)}`,
     body,
