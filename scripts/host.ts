@@ -57,3 +57,18 @@ export const isAlive = async (url: string): Promise<true | string> => {
   if (!response.ok) throw new Error(`Sluice answers ${response.status}: ${body.slice(0, 500)}`)
   return true
 }
+
+const READY_TIMEOUT_MS = 15_000
+
+/** What `GET /readyz` has against serving now; undefined where nothing. */
+export const whyNotReady = async (url: string): Promise<string | undefined> => {
+  try {
+    const response = await fetch(`${reachable(url)}/readyz`, {
+      signal: AbortSignal.timeout(READY_TIMEOUT_MS),
+    })
+    const { detail = '' } = (await response.json()) as { detail?: string }
+    return response.ok ? undefined : detail
+  } catch (err) {
+    return reasonOf(err)
+  }
+}

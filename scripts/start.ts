@@ -1,8 +1,9 @@
 /** Owns `npm start`: a nats-server with its store on disk, Sluice in front of it, and an end that leaves nothing behind. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { claimDataDir, developmentTokenKey } from './data-dir.ts'
-import type { SluiceServer } from './host.ts'
+import { type SluiceServer, whyNotReady } from './host.ts'
 import { natsFiles, runNatsServer } from './nats-process.ts'
 import { getNatsServer } from './nats-server.ts'
 import { startNode } from './node-host.ts'
@@ -103,6 +104,22 @@ const greet = (url: string, auth: string): void => {
 `)
 }
 
+/** NATS may be started after Sluice: it is asked again as often, ms. */
+const READINESS_PAUSE_MS = 500
+
+/** Waits until NATS answers through Sluice, and says each new reason why it does not. */
+const waitForNats = async (url: string, natsUrl: string): Promise<void> => {
+  let told = ''
+  while (!ending) {
+    const reason = await whyNotReady(url)
+    if (reason === undefined) return
+    if (reason !== told)
+      say(`Sluice listens at ${url} and is not ready. NATS_URL=${natsUrl}: ${reason} Trying again …`)
+    told = reason
+    await delay(READINESS_PAUSE_MS)
+  }
+}
+
 const main = async (): Promise<void> => {
   endWhenAsked()
   const options = await readStartOptions(process.argv[2], process.env)
@@ -116,7 +133,8 @@ const main = async (): Promise<void> => {
   const sluice = await startSluice(options, natsUrl, tokenKeys)
   endings.push(() => sluice.stop(SLUICE_GRACE_MS))
   endWhenItEnds('Sluice', sluice.ended)
-  greet(sluice.url, options.auth)
+  await waitForNats(sluice.url, natsUrl)
+  if (!ending) greet(sluice.url, options.auth)
 }
 
 main().catch((err: unknown) => {

@@ -70,9 +70,14 @@ export const health = createRouter()
     try {
       await c.var.dependencies.openSession(c.var.caller).jetstream.ping()
     } catch (failure) {
+      const isRefused =
+        failure instanceof BridgeError && ['unauthenticated', 'forbidden'].includes(failure.code)
+      if (!isRefused) throw failure
       // With AUTH=nats the bridge may have no credential of its own: a refusal shows that NATS answers.
-      if (!(failure instanceof BridgeError && ['unauthenticated', 'forbidden'].includes(failure.code)))
-        throw failure
+      if (c.var.dependencies.settings.AUTH === 'none')
+        throw new BridgeError('jetstream_unavailable', 'NATS refuses the credential of the bridge itself.', {
+          cause: failure,
+        })
     }
     return c.json({ status: 'ok' as const }, 200)
   })

@@ -1,7 +1,7 @@
 /** Owns the JetStream API: one JSON request, one JSON reply, its error translated. */
 import type { NatsConnection } from 'nats.ws'
 import type { Connection } from './connection.ts'
-import { type ApiError, fromApiError } from './errors.ts'
+import { type ApiError, fromApiError, NoResponders, switchedOff } from './errors.ts'
 
 const PREFIX = '$JS.API.'
 const UTF8 = new TextEncoder()
@@ -19,10 +19,12 @@ export async function callApi<Reply extends object>(
   client?: NatsConnection,
 ): Promise<Reply> {
   const payload = body && encodeJson(body)
-  const message = await connection.request(
-    { subject: PREFIX + path, ...(payload ? { payload } : {}) },
-    client,
-  )
+  const link = client ?? (await connection.client())
+  const request = { subject: PREFIX + path, ...(payload ? { payload } : {}) }
+  const message = await connection.request(request, link).catch((failure: unknown) => {
+    // A server of a cluster may have none itself and still pass requests on: the silence comes first.
+    throw failure instanceof NoResponders && link.info?.jetstream !== true ? switchedOff(failure) : failure
+  })
   const reply = message.json<Reply & { error?: ApiError }>()
   if (reply.error) throw fromApiError(reply.error)
   return reply

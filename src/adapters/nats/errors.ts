@@ -61,6 +61,12 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10117: 'refused_by_jetstream',
 }
 
+/** What no wait mends: somebody has to switch JetStream on. */
+const SWITCHED_OFF: Readonly<Record<number, string>> = {
+  10039: 'JetStream is not enabled for this NATS account.',
+  10076: 'JetStream is not enabled on this NATS server.',
+}
+
 const SERVER_FAILURE = 500
 
 const codeOf = (error: ApiError): ErrorCode =>
@@ -81,10 +87,9 @@ function membersOf({ err_code, description = '' }: ApiError, stream: string | un
  */
 export function fromApiError(error: ApiError, stream?: string): BridgeError {
   const code = codeOf(error)
-  const detail =
-    code === 'jetstream_unavailable'
-      ? 'JetStream cannot answer now.'
-      : `JetStream: ${error.description ?? 'no description'}.`
+  const said = `JetStream: ${error.description ?? 'no description'}.`
+  const off = SWITCHED_OFF[error.err_code ?? 0]
+  const detail = off ?? (code === 'jetstream_unavailable' ? 'JetStream cannot answer now.' : said)
   return new BridgeError(code, detail, { cause: error, members: membersOf(error, stream) })
 }
 
@@ -131,6 +136,10 @@ export class NoResponders extends BridgeError {
     super('jetstream_unavailable', 'Nothing in NATS answers for this now.', { cause })
   }
 }
+
+/** Nobody answers the JetStream API, and the server says that it has none. */
+export const switchedOff = (cause: unknown) =>
+  new BridgeError('jetstream_unavailable', 'JetStream is not enabled on this NATS server.', { cause })
 
 /** Turns what nats.ws throws for a request into ours. `closed`: the connection is no more. */
 export function fromClient(thrown: unknown, closed: boolean): BridgeError {

@@ -44,7 +44,9 @@ async function explainNoResponders(
     return (await streamOf(connection, subject)) ? cause : noStream(subject)
   } catch (err) {
     // A credential that may publish need not be allowed to ask which streams there are.
-    return hasCode(err, 'forbidden') ? noStream(subject) : cause
+    if (hasCode(err, 'forbidden')) return noStream(subject)
+    // It says more than that nobody took the message, such as that JetStream is switched off.
+    return hasCode(err, 'jetstream_unavailable') ? err : cause
   }
 }
 
