@@ -67,10 +67,6 @@ export function createMetrics(about: Labels) {
     deliveries,
     redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),
     refused: counters('sluice_refused_total', 'Requests refused over a limit.', 'limit', LIMITS),
-    unhandled: counter(
-      'sluice_unhandled_rejections_total',
-      'Failures that nothing waited for: faults of Sluice.',
-    ),
     /** What `live/` counts. */
     live: {
       deliveries: deliveries.events,

@@ -6,13 +6,15 @@ import { createDependencies } from './bridge.ts'
 import { createHolds } from './holds.ts'
 import { createEndingBodies } from './hosts/ending-bodies.ts'
 import { watchAnswers } from './hosts/open-answers.ts'
-import { outliveRejections, watchProcess } from './hosts/process.ts'
+import { watchProcess } from './hosts/process.ts'
 import { createSessions } from './hosts/sessions.ts'
 import { shutDownOnSignals } from './hosts/shutdown.ts'
 import { endSlowAnswers } from './hosts/slow-answers.ts'
 import { endSlowBodies } from './hosts/slow-bodies.ts'
+import { tellUnhandled, watchUnhandled } from './hosts/unhandled.ts'
 import { Ledger } from './ledger.ts'
 import { createLineBuffer } from './line-buffer.ts'
+import type { Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { isLoopback } from './public-address.ts'
 import { readSettings, settingNotes } from './settings.ts'
@@ -27,6 +29,18 @@ function withDefaults(env: NodeJS.ProcessEnv, hostname: string): NodeJS.ProcessE
   return { ...env, AUTH: env.AUTH || 'none', LOOPBACK_ONLY: env.LOOPBACK_ONLY || 'true' }
 }
 
+/**
+ * One request's failure does not end those of all others. What is kept between requests can be made again: connections, feeds,
+ * counts. A failure to start still ends the process, since this is called once it has started.
+ */
+function outliveFailures(log: Log) {
+  const tell = (failure: unknown) => tellUnhandled(log, failure)
+  process.on('unhandledRejection', tell)
+  process.on('uncaughtException', tell)
+  // Whoever read the log has gone: to say so there would fail again.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined)
+}
+
 function start() {
   const hostname = process.env.HOST || '127.0.0.1'
   const settings = readSettings(withDefaults(process.env, hostname))
@@ -36,6 +50,7 @@ function start() {
   const ledger = new Ledger(settings)
   metrics.watchHeld(ledger.held)
   const openHold = createHolds({ ledger, metrics, startTimer: createTimers() })
+  watchUnhandled(metrics)
   const sessions = createSessions(settings, metrics)
   // On Linux and macOS a write to standard output has happened when it returns, so that nothing waits at the exit.
   const lines = createLineBuffer((text) => process.stdout.write(text))
@@ -47,7 +62,6 @@ function start() {
     openSession: (caller) => sessions.open(caller),
     writeLine: lines.write,
   })
-  outliveRejections(dependencies)
   const app = createApp(dependencies)
   const bodies = createEndingBodies()
   const server = serve(
@@ -61,7 +75,10 @@ function start() {
       createServer,
       serverOptions: { requestTimeout: 0 },
     },
-    ({ port }) => console.log(`listening on http://${hostname}:${port}`),
+    ({ port }) => {
+      outliveFailures(dependencies.log)
+      console.log(`listening on http://${hostname}:${port}`)
+    },
   )
   if (!(server instanceof Server)) throw new Error('The server is not one of HTTP/1.1.')
   endSlowBodies(server)

@@ -38,11 +38,13 @@ export async function streamPieces(
     gone.abort()
     await pieces.return()
   }
-  let stopWaiting = startTimer(() => void end(), UNREAD_MS)
+  // There is nobody left who could be told.
+  const giveUp = () => void end().catch(() => undefined)
+  let stopWaiting = startTimer(giveUp, UNREAD_MS)
   const hurry = () => {
     if (!ready || hasEnded) return
     stopWaiting()
-    stopWaiting = startTimer(() => void end(), UNREAD_CONTENT_MS)
+    stopWaiting = startTimer(giveUp, UNREAD_CONTENT_MS)
   }
   content?.then(hurry, hurry)
   return new ReadableStream<Uint8Array>(

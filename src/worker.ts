@@ -8,7 +8,9 @@ import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { createHolds } from './holds.ts'
 import { createSessions } from './hosts/sessions.ts'
+import { tellAllUnhandled, watchUnhandled } from './hosts/unhandled.ts'
 import { Ledger } from './ledger.ts'
+import { createLog } from './log.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath } from './middleware/authenticate.ts'
@@ -47,7 +49,13 @@ function createParts(settings: Settings, metrics: Metrics, openSession: Dependen
   return createDependencies(settings, { host: 'workers', metrics, openHold, openSession, writeLine })
 }
 
-const newMetrics = () => createMetrics({ version, host: 'workers', runtime: 'workerd' })
+function newMetrics(): Metrics {
+  const metrics = createMetrics({ version, host: 'workers', runtime: 'workerd' })
+  watchUnhandled(metrics)
+  return metrics
+}
+
+tellAllUnhandled(createLog('failures', (line) => console.log(line)))
 
 function openFront(env: Bindings): Bridge {
   const dependencies = createParts(readSettings(env), newMetrics(), () => NO_SESSION)

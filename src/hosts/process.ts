@@ -1,5 +1,4 @@
-/** The Node process: its figures, under the names of Prometheus' own clients, and what must not end it. */
-import type { Log } from '../log.ts'
+/** The figures of the Node process, under the names of Prometheus' own clients. */
 import type { Metrics } from '../metrics.ts'
 
 const MICROSECONDS = 1e6
@@ -29,12 +28,4 @@ export function watchProcess(metrics: Metrics): void {
     { name: 'process_start_time_seconds', type: 'gauge', help: 'When the process started, Unix time.' },
     () => startedAt,
   )
-}
-
-/** A failure that nothing waits for is a fault of one request: it is logged and counted, and everyone else is served on. */
-export function outliveRejections({ log, metrics }: { readonly log: Log; readonly metrics: Metrics }): void {
-  process.on('unhandledRejection', (cause) => {
-    metrics.unhandled.add(1)
-    log.warn({ code: 'internal', detail: 'A failure that nothing waited for.', cause })
-  })
 }

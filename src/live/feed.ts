@@ -90,7 +90,8 @@ class StreamFeed implements Feed {
     })
     await this.#checkFollowed()
     const beatMs = Math.min(Math.max(heartbeatMs / 4, 25), 1_000)
-    this.#beat = setInterval(() => this.#beatAll(heartbeatMs - beatMs), beatMs)
+    const beat = this.#guarded(() => this.#beatAll(heartbeatMs - beatMs))
+    this.#beat = setInterval(beat, beatMs)
     metrics.feeds.add(1)
   }
 
@@ -125,6 +126,7 @@ class StreamFeed implements Feed {
     return seat
   }
 
+  /** Never rejects. */
   async end(failure: unknown): Promise<void> {
     if (this.#ended) return
     this.#ended = true
@@ -134,7 +136,8 @@ class StreamFeed implements Feed {
     this.#options.closed()
     if (this.#beat) this.#options.metrics.feeds.add(-1)
     for (const seat of [...this.#seats()]) seat.push({ kind: 'left', failure })
-    await this.#subscription?.stop()
+    // What it has at the server goes by itself where it cannot be told.
+    await this.#subscription?.stop().catch(() => undefined)
   }
 
   *#seats(): Iterable<SeatBuffer> {
@@ -183,8 +186,8 @@ class StreamFeed implements Feed {
 
   /** Sequences are passed over where single messages were deleted; it is a gap where the stream's head was removed. */
   #askAbout(message: StoredMessage): void {
-    this.#asking = this.#findGap(this.#at.seq + 1, message.seq).then(
-      (gap) => {
+    this.#asking = this.#findGap(this.#at.seq + 1, message.seq)
+      .then((gap) => {
         this.#asking = undefined
         if (this.#ended) return
         if (gap) this.#spreadGap(gap)
@@ -192,9 +195,20 @@ class StreamFeed implements Feed {
         const queued = this.#queue
         this.#queue = []
         for (const next of queued) this.#receive(next)
-      },
-      (failure) => this.end(failure),
-    )
+      })
+      // Also what the readers were handed may have failed.
+      .catch((failure: unknown) => this.end(failure))
+  }
+
+  /** For what a timer calls: a failure there would be of nobody. */
+  #guarded(act: () => void): () => void {
+    return () => {
+      try {
+        act()
+      } catch (failure) {
+        void this.end(failure)
+      }
+    }
   }
 
   async #findGap(fromSeq: number, seenSeq: number): Promise<Gap | undefined> {
@@ -216,7 +230,7 @@ class StreamFeed implements Feed {
 
   /** What comes in one go is handed out in one go. */
   #flushSoon(): void {
-    if (!this.#isWriting) queueMicrotask(() => this.#flush())
+    if (!this.#isWriting) queueMicrotask(this.#guarded(() => this.#flush()))
   }
 
   /**
@@ -230,7 +244,10 @@ class StreamFeed implements Feed {
     if (channels.length === 0 || this.#isWriting) return
     this.#isWriting = true
     // Whatever the writes need of this thread comes before the timer.
-    setTimeout(() => this.#written(), 0)
+    setTimeout(
+      this.#guarded(() => this.#written()),
+      0,
+    )
   }
 
   #written(): void {

@@ -23,13 +23,22 @@ export class Outlet {
     if (this.#isOver) return
     this.hasBegun = true
     this.isAsked = false
-    this.controller?.enqueue(typeof piece === 'string' ? encoder.encode(piece) : piece)
+    this.#try((controller) => controller.enqueue(typeof piece === 'string' ? encoder.encode(piece) : piece))
   }
 
   /** Ends the body, behind what was written. */
   close(): void {
-    if (!this.#isOver) this.controller?.close()
+    if (!this.#isOver) this.#try((controller) => controller.close())
     this.#isOver = true
+  }
+
+  /** A body that the host has ended meanwhile takes nothing more; whoever writes is another one's feed, often. */
+  #try(act: (controller: Controller) => void): void {
+    try {
+      if (this.controller) act(this.controller)
+    } catch {
+      this.#isOver = true
+    }
   }
 
   /** Nobody takes anything any more. */

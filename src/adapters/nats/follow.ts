@@ -152,7 +152,10 @@ class Follower implements LiveSubscription {
     }
     const becomingReady = this.#request.listener.ready()
     if (!becomingReady) ask()
-    else becomingReady.then(ask, (failure) => this.#end(session, failure))
+    else
+      becomingReady
+        .then(ask)
+        .catch((failure: unknown) => this.#end(session, fromClient(failure, session.client.isClosed())))
   }
 
   #subscribe(): Session {
@@ -272,13 +275,17 @@ class Follower implements LiveSubscription {
     this.#request.listener.ended(failure)
   }
 
+  /** Never rejects: the server deletes by itself what it cannot be told of. */
   async #discard(session: Session | undefined): Promise<void> {
     if (!session) return
     this.#session = undefined
-    unsubscribe(session.client, session.subscription)
-    if (this.#client.isClosed()) return
-    const { stream } = this.#request
-    await deleteConsumer(this.#connection, stream, session.consumer, this.#client).catch(() => undefined)
+    try {
+      unsubscribe(session.client, session.subscription)
+      if (this.#client.isClosed()) return
+      await deleteConsumer(this.#connection, this.#request.stream, session.consumer, this.#client)
+    } catch {
+      // The connection is on its way out.
+    }
   }
 }
 
