@@ -17,6 +17,7 @@ import { payloadForm } from '../schemas/message.ts'
 import { consumerName, streamName } from '../schemas/names.ts'
 import { hasPercent, percentFault } from '../schemas/percent-names.ts'
 import { problems } from '../schemas/problem.ts'
+import { lastEventId } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { answerWhileWaiting, declared, eventsHeaders } from './answers.ts'
 import { pushDeliveries } from './push.ts'
@@ -62,6 +63,7 @@ const pushMessagesRoute = createRoute({
     params,
     query: z.strictObject({
       payload: payloadForm,
+      lastEventId,
       ticket: z
         .string()
         .optional()

@@ -30,14 +30,19 @@ export function settleReading(
     throw refuse('start', 'must not be given together with cursor')
   const filters = query.subject
   const scope = c.var.session.cursors.scope(stream, filters)
-  const cursor = (byDefault === 'new' ? c.req.header('Last-Event-ID') : undefined) || query.cursor
+  const cursor = (byDefault === 'new' ? lastEventIdOf(c) : undefined) || query.cursor
   const from = cursor ? { position: scope.open(cursor) } : { start: query.start ?? { at: byDefault } }
   return { filters, scope, from }
 }
 
+/** The event after which a client resumes: some clients can send no header and say it in the URL. Empty: none. */
+export function lastEventIdOf(c: Context<AppEnv>): string {
+  return c.req.header('Last-Event-ID') || c.req.query('lastEventId') || ''
+}
+
 /** With a ticket, the ticket says all there is to say. */
 function settleTicketed(c: Context<AppEnv>, stream: string, query: ReadQuery, ticket: Ticket): Reading {
-  const { subject, ticket: _, payload: __, format: ___, ...rest } = query
+  const { subject, ticket: _, payload: __, format: ___, lastEventId: ____, ...rest } = query
   const said = Object.entries({ ...rest, subject: subject.length > 0 ? subject : undefined })
   const [unwanted] = said.find(([, value]) => value !== undefined) ?? []
   if (unwanted !== undefined) throw refuse(unwanted, 'is fixed by the ticket')
@@ -63,7 +68,7 @@ export function useTicket<Resumed>(
   open: (lastEventId: string) => Resumed,
 ): Resumed | undefined {
   const now = c.var.dependencies.now()
-  const lastEventId = c.req.header('Last-Event-ID')
+  const lastEventId = lastEventIdOf(c)
   if (lastEventId && now <= ticket.validUntilMs) return open(lastEventId)
   if (!lastEventId && now <= ticket.openUntilMs) return undefined
   throw new BridgeError('ticket_invalid', 'The ticket is no longer good for this: get another.')

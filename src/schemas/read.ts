@@ -8,6 +8,9 @@ import { problemSchema } from './problem.ts'
 import { toNanos } from './time.ts'
 import * as z from './zod.ts'
 
+/** As long as a token may be. */
+const MAX_ID_CHARS = 8_192
+
 export const MAX_LIMIT = 1_000
 export const DEFAULT_LIMIT = 100
 const MAX_WAIT_MS = 60_000
@@ -47,9 +50,24 @@ export const startText = z
 
 export const start = startText.transform((text): Start => parseStart(text) ?? { at: 'beginning' })
 
+/** A parameter without a value is one that is not there: a client may write it before it has anything to say. */
+const absentWhereEmpty = (text: string | undefined) => text || undefined
+
+export const lastEventId = z
+  .string()
+  .max(MAX_ID_CHARS)
+  .optional()
+  .transform(absentWhereEmpty)
+  .openapi({
+    description:
+      'Resume server-sent events right after this event, where a client cannot send `Last-Event-ID`: the header goes before it, ' +
+      'and it goes before `cursor`.',
+  })
+
 export const readQuery = z.strictObject({
   subject: subjectFilters,
   cursor: cursorText.optional(),
+  lastEventId,
   start: start.optional(),
   limit: queryInteger(1, MAX_LIMIT)
     .optional()
