@@ -172,3 +172,28 @@ test('cursor_mismatch with another stream or filter, but a cursor without a filt
     expect(() => cursors.scope(STREAM, filters).open(filtered)).toThrow(mismatch)
   }
 })
+
+test('a ticket is as long whatever credential it holds', () => {
+  const tickets = createTickets(readKeyring([key('k1', 1)]))
+  const user = (name: string, password: string) => ({ kind: 'user', user: name, password }) as const
+  const lengths = [
+    { kind: 'own' } as const,
+    { kind: 'token', token: 't' } as const,
+    { kind: 'token', token: 'x'.repeat(700) } as const,
+    user('a', 'b'),
+    user('alice', 'a long passphrase, "quoted", as some people have them'),
+    user('ålice', 'pæssword'),
+    user('u'.repeat(64), 'p'.repeat(500)),
+  ].map((credential) => {
+    const token = tickets.seal({ ...TICKET, credential }) ?? ''
+    expect(tickets.open(token)).toEqual({ ...TICKET, credential })
+    return token.length
+  })
+
+  expect(new Set(lengths).size).toBe(1)
+  // Of what is longer no more is told than how many KiB it has.
+  const long = [1_100, 1_500, 1_900].map(
+    (length) => tickets.seal({ ...TICKET, credential: { kind: 'token', token: 'x'.repeat(length) } })?.length,
+  )
+  expect(new Set(long).size).toBe(1)
+})
