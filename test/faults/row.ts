@@ -3,7 +3,7 @@ import { randomFor } from '../publishing/seeded.ts'
 import type { HostName } from '../support/host.ts'
 
 /** What must hold, by its number among the invariants of RELIABILITY.md. */
-export type Invariant = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9'
+export type Invariant = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I11'
 
 /** `full`: for a figure to publish, minutes; `part`: what belongs into every test run, seconds. */
 export type Pace = 'full' | 'part'

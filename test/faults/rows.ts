@@ -20,6 +20,7 @@ import { badRequestsRow } from './rows/17-bad-requests.ts'
 import { tokensAndTenantsRow } from './rows/18-tokens-and-tenants.ts'
 import { spiedPublishesRow } from './rows/19-spied-publishes.ts'
 import { soakRow } from './rows/21-soak.ts'
+import { hostileClientsRow } from './rows/22-hostile-clients.ts'
 
 export const ROWS: readonly Row[] = [
   leaderKilledRow,
@@ -42,4 +43,5 @@ export const ROWS: readonly Row[] = [
   tokensAndTenantsRow,
   spiedPublishesRow,
   soakRow,
+  hostileClientsRow,
 ]

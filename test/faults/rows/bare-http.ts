@@ -80,7 +80,7 @@ function drained(socket: Socket): Promise<void> {
 const HEAD_END = Buffer.from('\r\n\r\n')
 
 /** The first final answer of all that came; undefined while it is not whole. `isOver`: nothing more comes. */
-function readAnswer(bytes: Buffer, isOver: boolean): BareAnswer | undefined {
+export function readAnswer(bytes: Buffer, isOver: boolean): BareAnswer | undefined {
   const end = bytes.indexOf(HEAD_END)
   if (end === -1) return undefined
   const [first = '', ...lines] = bytes.subarray(0, end).toString('latin1').split('\r\n')

@@ -17,30 +17,29 @@ export interface Served {
 const PAUSE_MS = 5
 const GIVE_UP_MS = 20_000
 
-/** Publishes to a subject, and reads what it has published, one request after the other, until it is stopped. */
-export function startHealthyClient(url: string, stream: string, subject: string): HealthyClient {
+type Ask = (path: string, init?: RequestInit) => Promise<unknown>
+
+/** Takes turns, one request after the other, until it is stopped; `headers`: of each request. */
+function startClient(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  takeTurn: (ask: Ask, turn: number) => Promise<void>,
+): HealthyClient {
   const times: number[] = []
   const failures: string[] = []
   let stopped = false
 
-  const ask = async (path: string, init: RequestInit = {}): Promise<unknown> => {
+  const ask: Ask = async (path, init = {}) => {
     const beganAt = performance.now()
-    const answer = await fetch(url + path, { ...init, signal: AbortSignal.timeout(GIVE_UP_MS) })
+    const answer = await fetch(url + path, { ...init, headers, signal: AbortSignal.timeout(GIVE_UP_MS) })
     const text = await answer.text()
     times.push(performance.now() - beganAt)
     if (!answer.ok) throw new Error(`${answer.status} ${text.slice(0, 300)}`)
     return JSON.parse(text)
   }
-  const takeTurn = async (turn: number) => {
-    const payload = `healthy ${turn}`
-    const { seq } = (await ask(publishPath(subject), { method: 'POST', body: payload })) as { seq: number }
-    const page = await ask(`/v1/streams/${stream}/messages?start=seq:${seq}&limit=1`)
-    const [message] = (page as { messages: readonly { data: string }[] }).messages
-    if (message?.data !== payload) throw new Error(`read ${message?.data} instead of ${payload}`)
-  }
   const work = async () => {
     for (let turn = 0; !stopped; turn += 1) {
-      await takeTurn(turn).catch((err: unknown) => failures.push(`turn ${turn}: ${String(err)}`))
+      await takeTurn(ask, turn).catch((err: unknown) => failures.push(`turn ${turn}: ${String(err)}`))
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }
   }
@@ -59,4 +58,28 @@ export function startHealthyClient(url: string, stream: string, subject: string)
       }
     },
   }
+}
+
+/** Publishes to a subject, and reads what it has published. */
+export function startHealthyClient(
+  url: string,
+  stream: string,
+  subject: string,
+  headers: Readonly<Record<string, string>> = {},
+): HealthyClient {
+  return startClient(url, headers, async (ask, turn) => {
+    const payload = `healthy ${turn}`
+    const { seq } = (await ask(publishPath(subject), { method: 'POST', body: payload })) as { seq: number }
+    const page = await ask(`/v1/streams/${stream}/messages?start=seq:${seq}&limit=1`)
+    const [message] = (page as { messages: readonly { data: string }[] }).messages
+    if (message?.data !== payload) throw new Error(`read ${message?.data} instead of ${payload}`)
+  })
+}
+
+/** The same requests to a server that answers anything at once: how long this machine makes any client wait. */
+export function startReferenceClient(url: string): HealthyClient {
+  return startClient(url, {}, async (ask, turn) => {
+    await ask('/', { method: 'POST', body: `healthy ${turn}` })
+    await ask('/')
+  })
 }
