@@ -6,6 +6,7 @@ import type { Metrics } from './metrics.ts'
 import type { Presence } from './presence.ts'
 import type { PublicAddress } from './public-address.ts'
 import type { StreamReader } from './reading.ts'
+import type { Scan } from './scans.ts'
 import type { MessageIdOf } from './schemas/names.ts'
 import type { Settings } from './settings.ts'
 import type { StartTimer } from './timers.ts'
@@ -40,6 +41,8 @@ export interface Session {
   admitted(): Promise<void> | undefined
   /** Keeps the session from being given up for another caller until the answer is called; again does nothing. */
   use(): () => void
+  /** Does the caller's searches, each when its turn comes. */
+  readonly scan: Scan
 }
 
 /** What runs the app: one Node process for all callers, or on Workers a Durable Object for each. */

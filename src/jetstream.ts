@@ -61,8 +61,6 @@ export interface StreamState {
   readonly consumer_count: number
   readonly num_subjects?: number
   readonly num_deleted?: number
-  /** Messages by subject, where it was asked for. */
-  readonly subjects?: Readonly<Record<string, number>>
 }
 
 export interface StreamInfo {
@@ -117,6 +115,8 @@ export interface BatchRequest {
   /** Messages, at least 1. */
   readonly batch: number
   readonly maxBytes: number
+  /** Aborted: the answer is of no use any more. */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -135,6 +135,31 @@ export interface LastPerSubjectRequest {
   readonly upToSeq: number
   readonly batch: number
   readonly maxBytes: number
+  /** Aborted: the answer is of no use any more. */
+  readonly signal?: AbortSignal
+}
+
+/** `filters`: at least one, none that another covers. `wanted`: as many messages as are looked for. */
+export interface CountRequest {
+  readonly filters: readonly string[]
+  readonly fromSeq: number
+  readonly wanted: number
+  /** Aborted: the answer is of no use any more. */
+  readonly signal?: AbortSignal
+}
+
+/** `wantedFrom`: from there on there are as many as are wanted; only where that is not far behind `fromSeq`. */
+export interface Count {
+  readonly count: number
+  readonly wantedFrom?: number
+}
+
+/** Messages by subject, as one page of JetStream's list. */
+export interface SubjectCounts {
+  /** A JSON object, as JetStream wrote it: it may be some megabytes, so it is not taken apart. */
+  readonly json: string
+  /** Where the next page begins; null at the end. */
+  readonly nextOffset: number | null
 }
 
 export type MessageLookup =
@@ -210,8 +235,10 @@ export interface JetStream {
   listStreams(offset: number): Promise<Listing<StreamInfo>>
   createStream(config: JetStreamConfig): Promise<StreamInfo>
   updateStream(config: JetStreamConfig & { readonly name: string }): Promise<StreamInfo>
-  /** `subjects`: count messages by subject below this filter, 100,000 subjects a page from `offset`. Asks the leader. */
-  streamInfo(stream: string, options?: { subjects?: string; offset?: number }): Promise<StreamInfo>
+  /** Asks the leader. */
+  streamInfo(stream: string): Promise<StreamInfo>
+  /** The subjects below `filter` that have messages, 100,000 a page from `offset`. Asks the leader. */
+  subjectCounts(stream: string, filter: string, offset: number): Promise<SubjectCounts>
   deleteStream(stream: string): Promise<void>
   purgeStream(stream: string, options: { filter?: string; seq?: number; keep?: number }): Promise<number>
   deleteMessage(stream: string, seq: number): Promise<void>
@@ -222,6 +249,8 @@ export interface JetStream {
   getBatch(stream: string, request: BatchRequest): Promise<Batch>
   /** As `getBatch`, for streams and servers without batched Direct Get: by a consumer that lives for the call. */
   getBatchByConsumer(stream: string, request: BatchRequest): Promise<Batch>
+  /** How many messages match any of several filters, each counted once. May be answered by a replica that lags. */
+  countMatching(stream: string, request: CountRequest): Promise<Count>
   /** The last message of each subject at `upToSeq`. May be answered by a replica that lags. */
   getLastPerSubject(stream: string, request: LastPerSubjectRequest): Promise<Batch>
   /** Follows the stream from `fromSeq` on by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
@@ -248,6 +277,18 @@ export interface JetStream {
   /** Settles one delivery and waits until the server has answered for it. */
   settle(replySubject: string, action: AckAction): Promise<void>
 }
+
+/** What a read of history asks for. */
+export type HistoryCalls = Pick<
+  JetStream,
+  | 'server'
+  | 'streamInfo'
+  | 'getMessage'
+  | 'getBatch'
+  | 'getBatchByConsumer'
+  | 'countMatching'
+  | 'getLastPerSubject'
+>
 
 /** What a caller shows NATS: NATS decides what it may do. `own`: the credential in the bridge's settings. */
 export type NatsCredential =

@@ -41,6 +41,8 @@ const LIMITS = [
   'MAX_PUBLISHERS_PER_TENANT',
   'MAX_MEMORY_BYTES',
   'MAX_MEMORY_BYTES_PER_TENANT',
+  'MAX_SCANS',
+  'MAX_SCANS_PER_TENANT',
   'MAX_CONNECTIONS',
   'MAX_SIGN_INS',
 ] as const
@@ -63,6 +65,7 @@ export function createMetrics(about: Labels) {
     openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
     waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
     publishing: gauge('sluice_publishing_requests', 'Requests under way that publish many messages.'),
+    scanning: gauge('sluice_searches', 'Searches of streams under way, and lists of streams and consumers.'),
     publishes: counter('sluice_publishes_total', 'Messages that JetStream confirmed.'),
     deliveries,
     redeliveries: counter('sluice_redeliveries_total', 'Deliveries that were not the first.'),

@@ -68,6 +68,8 @@ export interface ReadRequest {
   readonly from: ReadOrigin
   /** Where messages after the position are gone: fail with `cursor_expired`, or report the gap and go on behind it. */
   readonly onGap: 'error' | 'skip'
+  /** Asked for where the read is a search: aborted when the client leaves, as far as its host can tell. */
+  readonly left?: () => AbortSignal
 }
 
 export interface PageRequest extends ReadRequest {

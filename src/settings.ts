@@ -114,6 +114,10 @@ const plainSchema = z.object({
   MAX_PUBLISHERS: integer(1, 1_000_000, 256),
   /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
   MAX_PUBLISHERS_PER_TENANT: wholeNumber(1, 1_000_000),
+  /** Searches of a host at most, whose cost at NATS goes by the size of a stream: starts by `tail`, lists, and the like. */
+  MAX_SCANS: integer(1, 10_000, 8),
+  /** Those of one credential. */
+  MAX_SCANS_PER_TENANT: integer(1, 10_000, 4),
   /** A batch of messages in one JSON document, bytes. */
   MAX_BATCH_BYTES: integer(KIB, 64 * MIB, 8 * MIB),
   /** The longest wait that is granted, ms: who asks for a longer one gets this. Proxies give up at 50 or 60 s. */

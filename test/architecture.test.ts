@@ -41,6 +41,7 @@ const BOTTOM = [
   'holds.ts',
   'setting-names.ts',
   'public-address.ts',
+  'scans.ts',
   'log.ts',
 ]
 

@@ -6,6 +6,7 @@ import type { ConnectionEvents, JetStream } from '../jetstream.ts'
 import { createStreamReader, type OpenedReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
 import type { StreamReader } from '../reading.ts'
+import type { Scans } from '../scans.ts'
 import type { Settings } from '../settings.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
@@ -38,6 +39,7 @@ interface SessionParts {
   readonly metrics: Metrics
   /** Called with the stream that was made, changed or deleted over this session, also where that is not known to be done. */
   onStreamChange(stream: string): void
+  readonly scans: Scans
 }
 
 /** What becomes of a credential that NATS has to accept, and who decides when it is tried. */
@@ -50,7 +52,7 @@ export interface Membership extends ConnectionEvents {
 
 /** Dials nothing before it is used. `membership`: absent for the bridge's own credential. */
 export function openSession(
-  { settings, keyring, metrics, onStreamChange }: SessionParts,
+  { settings, keyring, metrics, scans, onStreamChange }: SessionParts,
   { credential, tenant }: Caller,
   membership?: Membership,
 ): OpenedSession {
@@ -89,11 +91,13 @@ export function openSession(
   }
   const changing = changingStreams(connection.jetstream, onStreamChange)
   const jetstream: JetStream = { ...connection.jetstream, ...changing, pull }
+  const scan = scans.of(tenant)
   const reader = createStreamReader(jetstream, {
     heartbeatMs: settings.HEARTBEAT_MS,
     bufferBytes: settings.READER_BUFFER_BYTES,
     metrics: metrics.live,
     now: Date.now,
+    scan,
   })
   return {
     jetstream,
@@ -103,6 +107,7 @@ export function openSession(
     cursors: createCursors(keyring, tenant),
     ackTokens: createAckTokens(keyring, tenant),
     messageIdOf: createMessageIds(keyring, tenant),
+    scan,
     tagMark: tagMarkOf(keyring, tenant),
     isConnected: () => connection.isConnected(),
     isUsed: () => uses > 0,

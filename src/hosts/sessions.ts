@@ -2,7 +2,9 @@
 import type { Caller, Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
+import { createScans, type Scans } from '../scans.ts'
 import type { Settings } from '../settings.ts'
+import { createTimers } from '../timers.ts'
 import { readKeyring } from '../tokens/seal.ts'
 import { type OpenedSession, openSession } from './session.ts'
 import { createSignIns } from './sign-ins.ts'
@@ -29,6 +31,7 @@ class HostSessions implements Sessions {
   readonly #metrics: Metrics
   readonly #keyring
   readonly #signIns
+  readonly #scans: Scans
   /** Those that NATS has accepted, in the order of their last use: the first is the one to give up. */
   readonly #accepted = new Map<string, OpenedSession>()
   /** Those that it has not accepted yet, or refuses by now: they end with their last request. */
@@ -42,6 +45,7 @@ class HostSessions implements Sessions {
     this.#settings = settings
     this.#metrics = metrics
     this.#keyring = readKeyring(settings.TOKEN_KEYS)
+    this.#scans = createScans(settings, metrics, createTimers())
     this.#signIns = createSignIns(settings.CONNECT_TIMEOUT_MS)
     watchSessions(metrics, () => this.#all())
   }
@@ -96,7 +100,13 @@ class HostSessions implements Sessions {
     const onStreamChange = (stream: string) => {
       for (const session of this.#all()) session.forgetStream(stream)
     }
-    const parts = { settings: this.#settings, keyring: this.#keyring, metrics: this.#metrics, onStreamChange }
+    const parts = {
+      settings: this.#settings,
+      keyring: this.#keyring,
+      metrics: this.#metrics,
+      scans: this.#scans,
+      onStreamChange,
+    }
     if (credential.kind === 'own') return openSession(parts, caller)
     const session: OpenedSession = openSession(parts, caller, {
       accepted: () => this.#accept(tenant, session),

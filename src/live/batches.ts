@@ -1,5 +1,6 @@
 /** Owns batches of stored messages: how they are asked for, and those of several filters made one. */
-import type { Batch, BatchRequest, JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { Batch, BatchRequest, HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
+import { someAtOnce } from '../turns.ts'
 
 /** API level of batched Direct Get. */
 const BATCHED_DIRECT_GET = 1
@@ -7,13 +8,16 @@ const BATCHED_DIRECT_GET = 1
 export const MAX_BATCH = 1_000
 export const MAX_BATCH_BYTES = 1_048_576
 
+/** Filters that are asked about at once: each costs the server a search of its own. */
+export const FILTERS_AT_ONCE = 8
+
 /** Reads a batch the way that the stream and its server allow. */
 export type ReadBatch = (request: BatchRequest) => Promise<Batch>
 
-const knowsDirectGet = async (jetstream: JetStream): Promise<boolean> =>
+const knowsDirectGet = async (jetstream: HistoryCalls): Promise<boolean> =>
   (await jetstream.server()).apiLevel >= BATCHED_DIRECT_GET
 
-export async function chooseReadBatch(jetstream: JetStream, { config }: StreamInfo): Promise<ReadBatch> {
+export async function chooseReadBatch(jetstream: HistoryCalls, { config }: StreamInfo): Promise<ReadBatch> {
   const direct = config.allow_direct === true && (await knowsDirectGet(jetstream))
   return (request) =>
     direct ? jetstream.getBatch(config.name, request) : jetstream.getBatchByConsumer(config.name, request)
@@ -38,7 +42,7 @@ export function readBatches(
     maxBytes: Math.min(maxBytes, MAX_BATCH_BYTES),
   }
   if (filters.length === 0) return Promise.all([readBatch(request)])
-  return Promise.all(filters.map((filter) => readBatch({ ...request, filter })))
+  return someAtOnce(filters, FILTERS_AT_ONCE, (filter) => readBatch({ ...request, filter }))
 }
 
 /**
@@ -46,7 +50,7 @@ export function readBatches(
  * in another way, which tells what stands against it.
  */
 export async function tryBatches(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   stream: string,
   request: BatchesRequest,
 ): Promise<readonly Batch[] | undefined> {

@@ -1,15 +1,19 @@
 /** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
 import { BridgeError } from '../errors.ts'
-import type { Batch, JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { Batch, HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
+import type { Scan } from '../scans.ts'
+import { someAtOnce } from '../turns.ts'
 import {
   type BatchesRequest,
   chooseReadBatch,
+  FILTERS_AT_ONCE,
   mergeBatches,
   type ReadBatch,
   readBatches,
   tryBatches,
 } from './batches.ts'
+import { endingWith } from './ending.ts'
 import { withoutCovered } from './filters.ts'
 import { type AskMessage, findStart, tellsMessage, verify } from './position.ts'
 import { readSnapshot } from './snapshot.ts'
@@ -17,10 +21,33 @@ import { readSnapshot } from './snapshot.ts'
 /** After so long a page ends with what it has, ms: slow servers make it short, not late. */
 const PAGE_MS = 10_000
 
-/** Throws `stream_not_found`, `stream_recreated`, `cursor_expired`. */
-export async function readPage(jetstream: JetStream, request: PageRequest): Promise<Page> {
-  const { stream, scope, from } = request
+/** More filters than these make a read a search. */
+const FEW_FILTERS = 4
+
+/**
+ * Throws `stream_not_found`, `stream_recreated`, `cursor_expired`, and as `scan` where the read is a search. `scan` absent:
+ * searches are done at once.
+ */
+export async function readPage(jetstream: HistoryCalls, request: PageRequest, scan?: Scan): Promise<Page> {
   const filters = withoutCovered(request.filters)
+  if (!scan || !isSearch(request, filters)) return await readWith(jetstream, request, filters)
+  return await scan(request.left?.(), (signal) => readWith(endingWith(jetstream, signal), request, filters))
+}
+
+/** Whether its cost at NATS is not bounded by the size of the page: it goes by how many subjects or filters there are. */
+function isSearch({ from }: PageRequest, filters: readonly string[]): boolean {
+  if (filters.length > FEW_FILTERS) return true
+  if ('position' in from) return from.position.snapshotSeq !== undefined
+  const { at } = from.start
+  return at === 'last_per_subject' || (at === 'tail' && filters.some((filter) => /[*>]/.test(filter)))
+}
+
+async function readWith(
+  jetstream: HistoryCalls,
+  request: PageRequest,
+  filters: readonly string[],
+): Promise<Page> {
+  const { stream, scope, from } = request
   const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
   const readBatch = await chooseReadBatch(jetstream, info)
@@ -42,7 +69,7 @@ interface Ahead {
 }
 
 function askAhead(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   { stream, from, limit, maxBytes, eager }: PageRequest,
   filters: readonly string[],
 ): Ahead | undefined {
@@ -60,7 +87,7 @@ function askAhead(
 
 /** What a page is read with. */
 interface Reading {
-  readonly jetstream: JetStream
+  readonly jetstream: HistoryCalls
   readonly readBatch: ReadBatch
   readonly request: PageRequest
   /** None that another covers. */
@@ -213,15 +240,13 @@ async function confirmBatches(
   batches: readonly Batch[],
 ): Promise<readonly Batch[]> {
   if (batches.length < 2) return batches
-  return await Promise.all(
-    batches.map(async (batch, index) => {
-      const { messages, numPending } = batch
-      if (numPending > 0) return batch
-      const seq = Math.max(nextSeq - 1, messages.at(-1)?.seq ?? 0) + 1
-      const next = await nextMatching(jetstream, request.stream, filters.slice(index, index + 1), seq)
-      return next ? { messages: [...messages, next], numPending: 1 } : batch
-    }),
-  )
+  return await someAtOnce(batches, FILTERS_AT_ONCE, async (batch, index) => {
+    const { messages, numPending } = batch
+    if (numPending > 0) return batch
+    const seq = Math.max(nextSeq - 1, messages.at(-1)?.seq ?? 0) + 1
+    const next = await nextMatching(jetstream, request.stream, filters.slice(index, index + 1), seq)
+    return next ? { messages: [...messages, next], numPending: 1 } : batch
+  })
 }
 
 /** A replica that lags ends too early: the leader has the last word. */
@@ -243,14 +268,14 @@ async function confirmEnd(
 
 /** The first message from `from` on that matches, as the leader has it. */
 async function nextMatching(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   stream: string,
   filters: readonly string[],
   from: number,
 ): Promise<StoredMessage | undefined> {
   const wanted = filters.length > 0 ? filters : ['>']
-  const found = await Promise.all(
-    wanted.map((filter) => jetstream.getMessage(stream, { seq: from, nextBySubject: filter })),
+  const found = await someAtOnce(wanted, FILTERS_AT_ONCE, (filter) =>
+    jetstream.getMessage(stream, { seq: from, nextBySubject: filter }),
   )
   return found.filter((message) => message !== undefined).sort((a, b) => a.seq - b.seq)[0]
 }

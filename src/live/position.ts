@@ -1,11 +1,13 @@
 /** Owns where a read begins: a position checked against the stream as it is now, or a start found in it. */
 import { BridgeError, refuse } from '../errors.ts'
-import type { JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
 import { markOf, toNanos } from '../schemas/time.ts'
 import { checksumOf, contentMark, digestMessage } from '../tokens/cursor.ts'
-import type { ReadBatch } from './batches.ts'
+import { someAtOnce } from '../turns.ts'
+import { FILTERS_AT_ONCE, type ReadBatch } from './batches.ts'
 import { INCARNATION_FRESH_MS } from './incarnations.ts'
+import { tailSeq } from './tail-start.ts'
 
 /** Right before the first message there is. */
 export function earliest({ created, state }: StreamInfo): Position {
@@ -92,7 +94,7 @@ const isOfTime = ({ time, mark }: Position, stored: string) =>
 
 /** `filters`: none that another covers; empty: every message. */
 export async function findStart(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   readBatch: ReadBatch,
   info: StreamInfo,
   start: Start,
@@ -115,18 +117,18 @@ export async function findStart(
     case 'time':
       return beforeTime(jetstream, readBatch, info, start.time)
     case 'tail':
-      return { created, seq: (await tailSeq(readBatch, info, filters, start.count)) - 1 }
+      return { created, seq: (await tailSeq({ jetstream, readBatch, info, filters }, start.count)) - 1 }
   }
 }
 
 async function beforeLast(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   info: StreamInfo,
   filters: readonly string[],
 ): Promise<Position> {
   const wanted = filters.length > 0 ? filters : ['>']
-  const lasts = await Promise.all(
-    wanted.map((filter) => jetstream.getMessage(info.config.name, { lastBySubject: filter })),
+  const lasts = await someAtOnce(wanted, FILTERS_AT_ONCE, (filter) =>
+    jetstream.getMessage(info.config.name, { lastBySubject: filter }),
   )
   const seq = Math.max(0, ...lasts.map((message) => message?.seq ?? 0))
   return seq > 0 ? { created: info.created, seq: seq - 1 } : latest(info)
@@ -134,7 +136,7 @@ async function beforeLast(
 
 /** A time past the end is the end: what comes is later than all there is. */
 async function beforeTime(
-  jetstream: JetStream,
+  jetstream: HistoryCalls,
   readBatch: ReadBatch,
   info: StreamInfo,
   time: string,
@@ -148,7 +150,7 @@ async function beforeTime(
 }
 
 /** For a replica that lags and has nothing so late: the leader tells it, by halving, since it looks up no times. */
-async function firstSince(jetstream: JetStream, { config, state }: StreamInfo, wanted: bigint) {
+async function firstSince(jetstream: HistoryCalls, { config, state }: StreamInfo, wanted: bigint) {
   let before = state.first_seq - 1
   let since = state.last_seq + 1
   while (since - before > 1) {
@@ -158,40 +160,4 @@ async function firstSince(jetstream: JetStream, { config, state }: StreamInfo, w
     else before = Math.max(middle, Math.min(message.seq, since - 1))
   }
   return since
-}
-
-/** The sequence from which on `count` messages match, found by halving: JetStream counts forward alone. */
-async function tailSeq(
-  readBatch: ReadBatch,
-  { state }: StreamInfo,
-  filters: readonly string[],
-  count: number,
-) {
-  let enough = Math.max(1, state.first_seq)
-  let tooFew = state.last_seq + 1
-  const first = Math.max(enough, tooFew - count)
-  if (filters.length === 0 && state.messages === state.last_seq - state.first_seq + 1) return first
-  if ((await countFrom(readBatch, filters, enough)) <= count) return enough
-  while (tooFew - enough > 1) {
-    const middle = Math.floor((enough + tooFew) / 2)
-    if ((await countFrom(readBatch, filters, middle)) >= count) enough = middle
-    else tooFew = middle
-  }
-  return enough
-}
-
-async function countFrom(readBatch: ReadBatch, filters: readonly string[], seq: number): Promise<number> {
-  const wanted = filters.length > 0 ? filters : [undefined]
-  const counts = await Promise.all(
-    wanted.map(async (filter) => {
-      const { messages, numPending } = await readBatch({
-        from: { seq },
-        batch: 1,
-        maxBytes: 1,
-        ...(filter ? { filter } : {}),
-      })
-      return messages.length + numPending
-    }),
-  )
-  return counts.reduce((sum, one) => sum + one, 0)
 }

@@ -4,6 +4,7 @@ import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
+import type { Scan } from '../scans.ts'
 import { createTimers, type StartTimer } from '../timers.ts'
 import { contentMark } from '../tokens/cursor.ts'
 import { createFeeds } from './feeds.ts'
@@ -36,13 +37,16 @@ export interface ReaderOptions {
   readonly bufferBytes: number
   readonly metrics: LiveMetrics
   readonly now: () => number
+  /** How searches take their turns; absent: they are done at once. */
+  readonly scan?: Scan | undefined
 }
 
 export function createStreamReader(jetstream: JetStream, options: ReaderOptions): OpenedReader {
   const startTimer = createTimers()
   const budget = new BufferBudget(MAX_BUFFERED_BYTES)
   const feeds = createFeeds(jetstream, { ...options, budget, startTimer })
-  const parts = { jetstream, feeds, startTimer, heartbeatMs: options.heartbeatMs, metrics: options.metrics }
+  const { heartbeatMs, metrics, scan } = options
+  const parts = { jetstream, feeds, startTimer, heartbeatMs, metrics, scan }
   const incarnations = createIncarnations(jetstream, options.now)
   /** How everyone who may stay for long is told to leave. */
   const guests = new Set<() => void>()
@@ -56,7 +60,7 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
     async page(request) {
       admit()
       const { wait } = request
-      if (!wait) return await readPage(jetstream, request)
+      if (!wait) return await readPage(jetstream, request, scan)
       const over = new AbortController()
       const leave = () => over.abort()
       const stop = startTimer(leave, wait.forMs)
@@ -83,7 +87,7 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
     duplicateWindowOf: (stream) => incarnations.duplicateWindowOf(stream),
 
     async tail(request) {
-      const first = await readPage(jetstream, { ...request, ...FIRST_STEP })
+      const first = await readPage(jetstream, { ...request, ...FIRST_STEP }, scan)
       admit()
       const leave = () => tail.dismiss()
       const onEnd = () => {
@@ -108,16 +112,16 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
 
 /** A page, or what the live end brings before `until` is aborted; then an empty page from where the live end is. */
 async function waitForPage(
-  { jetstream, feeds, startTimer }: TailParts,
+  { jetstream, feeds, startTimer, scan }: TailParts,
   request: PageRequest,
   until: AbortSignal,
 ): Promise<Page> {
-  const found = await readPage(jetstream, request)
+  const found = await readPage(jetstream, request, scan)
   if (isAnswer(found) || until.aborted) return found
   const { filters, scope } = request
   const seat = await feeds.join(request.stream, { filters, scope }, found.position.seq)
   try {
-    const next = () => readPage(jetstream, { ...request, from: { position: found.position } })
+    const next = () => readPage(jetstream, { ...request, from: { position: found.position } }, scan)
     const missed = await next()
     if (isAnswer(missed)) return missed
     for (;;) {

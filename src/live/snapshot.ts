@@ -1,10 +1,10 @@
 /** Owns reading the last message of each subject, as the stream was at one sequence. */
-import type { JetStream, StoredMessage, StreamInfo } from '../jetstream.ts'
+import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { Page, PageRequest, Position } from '../reading.ts'
 import { MAX_BATCH, MAX_BATCH_BYTES } from './batches.ts'
 
 interface SnapshotReading {
-  readonly jetstream: JetStream
+  readonly jetstream: HistoryCalls
   readonly request: PageRequest
   /** None that another covers. */
   readonly filters: readonly string[]

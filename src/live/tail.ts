@@ -4,6 +4,7 @@ import { farewell } from '../farewell.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
+import type { Scan } from '../scans.ts'
 import type { StartTimer } from '../timers.ts'
 import { caughtUpEvent, errorEvent, gapEvent, HEARTBEAT, pageEvents, retryEvent } from './events.ts'
 import { type Feeds, isOfStream } from './feeds.ts'
@@ -27,6 +28,7 @@ export interface TailParts {
   readonly startTimer: StartTimer
   readonly heartbeatMs: number
   readonly metrics: LiveMetrics
+  readonly scan?: Scan | undefined
 }
 
 /**
@@ -250,7 +252,7 @@ export class Tail {
       // Where there is nothing to read, the position is checked and no more.
       const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
       const request = { ...this.#request, ...step, from: { position: this.#position } }
-      const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request))
+      const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request, this.#parts.scan))
       if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
       yield* this.#pageEvents(page)
       if (page.position.seq >= lastSeq) return

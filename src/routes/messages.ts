@@ -126,7 +126,14 @@ function readPages(
   const { settings, waits } = c.var.dependencies
   const maxBytes = Math.min(query.max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
   const waitMs = Math.min(query.wait_ms ?? 0, settings.MAX_WAIT_MS)
-  const request = { stream, filters, scope, maxBytes, onGap: query.on_gap ?? 'error' } as const
+  const request = {
+    stream,
+    filters,
+    scope,
+    maxBytes,
+    onGap: query.on_gap ?? 'error',
+    left: () => c.req.raw.signal,
+  } as const
   let origin = from
   let patience = waitMs ? { wait: { forMs: waitMs, signal: c.req.raw.signal } } : undefined
   return async (how) => {
@@ -233,6 +240,7 @@ async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery
       onGap: query.on_gap ?? 'skip',
       requestId: c.var.requestId,
       onEnd: release,
+      left: () => c.req.raw.signal,
     })
     return answer(c, body, { headers: eventsHeaders })
   } catch (failure) {

@@ -1,6 +1,11 @@
 /** Owns streams: their configuration, state, subjects, and purge. */
 import { createRoute } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { answer } from '../answer.ts'
+import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import type { SubjectCounts } from '../jetstream.ts'
+import { type Pieces, streamPieces } from '../pieces.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { toJetStream } from '../schemas/durations.ts'
 import { json } from '../schemas/examples.ts'
@@ -17,6 +22,8 @@ import {
   subjectCountsSchema,
 } from '../schemas/stream.ts'
 import * as z from '../schemas/zod.ts'
+import { soon } from '../turns.ts'
+import { declared } from './answers.ts'
 
 const tags = ['Streams']
 const params = z.object({ stream: streamName })
@@ -35,7 +42,7 @@ const listStreamsRoute = createRoute({
   request: { query: z.strictObject({ offset }) },
   responses: {
     200: { description: 'A page.', content: json(streamListSchema, 'streamList') },
-    ...problems(),
+    ...problems('host_full'),
   },
 })
 
@@ -118,7 +125,7 @@ const purgeStreamRoute = createRoute({
   },
   responses: {
     200: { description: 'How many are gone.', content: json(purgedSchema, 'purged') },
-    ...problems('stream_not_found', 'payload_too_large', 'unsupported_media_type'),
+    ...problems('stream_not_found', 'payload_too_large', 'unsupported_media_type', 'host_full'),
   },
 })
 
@@ -128,7 +135,9 @@ const listSubjectsRoute = createRoute({
   operationId: 'listSubjects',
   tags,
   summary: 'Count messages by subject',
-  description: 'The subjects that have messages now, with how many.',
+  description:
+    'The subjects that have messages now, with how many, in pages of up to 100,000: as many as JetStream gives at once. ' +
+    'A page is sent in pieces as it is read. Follow `next_offset` to the next one.',
   request: {
     params,
     query: z.strictObject({
@@ -138,14 +147,14 @@ const listSubjectsRoute = createRoute({
   },
   responses: {
     200: { description: 'A page.', content: json(subjectCountsSchema, 'subjectCounts') },
-    ...problems('stream_not_found'),
+    ...problems('stream_not_found', 'host_full'),
   },
 })
 
 export const streams = createRouter()
   .openapi(listStreamsRoute, async (c) => {
     const { offset = 0 } = c.req.valid('query')
-    const { items, total } = await c.var.session.jetstream.listStreams(offset)
+    const { items, total } = await searching(c, () => c.var.session.jetstream.listStreams(offset))
     const next = offset + items.length
     return c.json({ streams: items.map(encodeStream), total, next_offset: next < total ? next : null }, 200)
   })
@@ -178,28 +187,40 @@ export const streams = createRouter()
   })
   .openapi(purgeStreamRoute, async (c) => {
     const { filter, seq, keep } = c.req.valid('json')
-    const purged = await c.var.session.jetstream.purgeStream(c.req.valid('param').stream, {
+    const { stream } = c.req.valid('param')
+    const options = {
       ...(filter === undefined ? {} : { filter }),
       ...(seq === undefined ? {} : { seq }),
       ...(keep === undefined ? {} : { keep }),
-    })
-    return c.json({ purged }, 200)
+    }
+    const purge = () => c.var.session.jetstream.purgeStream(stream, options)
+    return c.json({ purged: await (filter === undefined ? purge() : searching(c, purge)) }, 200)
   })
   .openapi(listSubjectsRoute, async (c) => {
+    const { stream } = c.req.valid('param')
     const { subject, offset = 0 } = c.req.valid('query')
-    const { state } = await c.var.session.jetstream.streamInfo(c.req.valid('param').stream, {
-      subjects: subject,
-      offset,
-    })
-    const subjects = state.subjects ?? {}
-    const next = offset + Object.keys(subjects).length
-    const more =
-      subject === '>' ? next < (state.num_subjects ?? 0) : Object.keys(subjects).length >= SUBJECTS_PAGE
-    return c.json({ subjects, next_offset: more ? next : null }, 200)
+    const counts = await searching(c, () => c.var.session.jetstream.subjectCounts(stream, subject, offset))
+    const { startTimer } = c.var.dependencies
+    const body = await streamPieces(encodeCounts(counts), { startTimer, gone: new AbortController() })
+    return declared(answer(c, body, { headers: { 'Content-Type': 'application/json' } }))
   })
 
-/** JetStream's own page of subjects with counts. */
-const SUBJECTS_PAGE = 100_000
+/** What costs NATS more the more there is in a stream or an account takes its turn. */
+const searching = <Done>(c: Context<AppEnv>, work: () => Promise<Done>): Promise<Done> =>
+  c.var.session.scan(c.req.raw.signal, work)
+
+/** Characters of one piece. */
+const PIECE_CHARS = 65_536
+
+/** As JetStream wrote it, a piece in each turn of the event loop: 100,000 subjects at once would hold up everything else. */
+async function* encodeCounts({ json, nextOffset }: SubjectCounts): Pieces {
+  yield '{"subjects":'
+  for (let at = 0; at < json.length; at += PIECE_CHARS) {
+    await new Promise<void>(soon)
+    yield json.slice(at, at + PIECE_CHARS)
+  }
+  yield `,"next_offset":${nextOffset}}`
+}
 
 const refuseName = (name: string) =>
   new BridgeError('invalid_request', `name: must be "${name}", as in the path`, {

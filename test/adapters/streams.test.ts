@@ -52,11 +52,27 @@ describe.each(['current', '2.10'] as const)('nats-server %s', (version) => {
   it('messages counted by subject, deleted and purged', async () => {
     const stream = await makeStream(jetstream)
     for (const subject of ['a', 'b', 'a']) await publishText(jetstream, `${stream}.${subject}`, 'x')
-    const { state } = await jetstream.streamInfo(stream, { subjects: '>' })
-    expect(state.subjects).toEqual({ [`${stream}.a`]: 2, [`${stream}.b`]: 1 })
-    expect((await jetstream.streamInfo(stream, { subjects: 'none' })).state.subjects).toEqual({})
-    await jetstream.deleteMessage(stream, 1)
-    expect(await codeOf(jetstream.deleteMessage(stream, 1))).toBe('message_not_found')
+    const counts = async (filter: string) => {
+      const { json, nextOffset } = await jetstream.subjectCounts(stream, filter, 0)
+      return [JSON.parse(json), nextOffset]
+    }
+    expect(await counts('>')).toEqual([{ [`${stream}.a`]: 2, [`${stream}.b`]: 1 }, null])
+    expect(await counts('none')).toEqual([{}, null])
+    const odd = ['a"b', 'a,"', '":1}', 'a\\', 'ä{}', '"subjects":{']
+    for (const subject of odd) await publishText(jetstream, `${stream}.${subject}`, 'x')
+    expect(await counts(`${stream}.*`)).toEqual([
+      {
+        [`${stream}.a`]: 2,
+        [`${stream}.b`]: 1,
+        ...Object.fromEntries(odd.map((one) => [`${stream}.${one}`, 1])),
+      },
+      null,
+    ])
+    await jetstream.purgeStream(stream, { filter: `${stream}.*` })
+    for (const subject of ['a', 'b', 'a']) await publishText(jetstream, `${stream}.${subject}`, 'x')
+    const first = (await jetstream.streamInfo(stream)).state.first_seq
+    await jetstream.deleteMessage(stream, first)
+    expect(await codeOf(jetstream.deleteMessage(stream, first))).toBe('message_not_found')
     expect(await codeOf(jetstream.deleteMessage(stream, 99))).toBe('message_not_found')
     expect(await jetstream.purgeStream(stream, { filter: `${stream}.b` })).toBe(1)
     expect(await jetstream.purgeStream(stream, {})).toBe(1)

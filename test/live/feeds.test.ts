@@ -42,10 +42,10 @@ describe('createFeeds', () => {
     let joined: Promise<unknown> | undefined
     const jetstream: JetStream = {
       ...session.jetstream,
-      async streamInfo(stream, options) {
+      async streamInfo(stream) {
         asked += 1
         if (asked === 2) throw new BridgeError('jetstream_timeout', 'JetStream did not answer in time.')
-        return session.jetstream.streamInfo(stream, options)
+        return session.jetstream.streamInfo(stream)
       },
       async follow(stream, fromSeq, listener) {
         followed += 1

@@ -89,8 +89,8 @@ describe('a page of a stream that changes while it is read', () => {
     await purgeTo(5)
     let asked = 0
     const { gaps, told } = await readAfter(2, [], {
-      streamInfo: async (name, options) => {
-        const info = await session.jetstream.streamInfo(name, options)
+      streamInfo: async (name) => {
+        const info = await session.jetstream.streamInfo(name)
         asked += 1
         if (asked === 1) await purgeTo(8)
         return info

@@ -65,6 +65,7 @@ export function openBridge(
     cursors: createCursors(keyring, 'own'),
     ackTokens: createAckTokens(keyring, 'own'),
     messageIdOf: createMessageIds(keyring, 'own'),
+    scan: (_, work) => work(new AbortController().signal),
     tagMark: 'own',
     admitted: () => undefined,
     use: () => () => undefined,

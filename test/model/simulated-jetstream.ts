@@ -7,6 +7,8 @@ import type {
   Batch,
   BatchRequest,
   ConsumerInfo,
+  Count,
+  CountRequest,
   Delivery,
   JetStream,
   JetStreamConfig,
@@ -234,6 +236,19 @@ export class SimulatedJetStream implements JetStream {
       }
     })
   }
+
+  countMatching(name: string, { filters, fromSeq, wanted }: CountRequest): Promise<Count> {
+    return this.network.call('api', () => {
+      const { stream } = this.#incarnation(name)
+      const found = [...stream.present.values()].filter(
+        ({ seq, subject }) => seq >= fromSeq && filters.some((filter) => covers(filter, subject)),
+      )
+      const first = found.at(-wanted)
+      return { count: found.length, ...(found.length >= wanted && first ? { wantedFrom: first.seq } : {}) }
+    })
+  }
+
+  subjectCounts = notSimulated
 
   getLastPerSubject(name: string, request: LastPerSubjectRequest): Promise<Batch> {
     return this.network.call('direct', () => {

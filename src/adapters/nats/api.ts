@@ -1,5 +1,5 @@
 /** Owns the JetStream API: one JSON request, one JSON reply, its error translated. */
-import type { NatsConnection } from 'nats.ws'
+import type { Msg, NatsConnection } from 'nats.ws'
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, NoResponders, switchedOff } from './errors.ts'
 
@@ -18,14 +18,23 @@ export async function callApi<Reply extends object>(
   body?: object,
   client?: NatsConnection,
 ): Promise<Reply> {
+  const reply = (await requestApi(connection, path, body, client)).json<Reply & { error?: ApiError }>()
+  if (reply.error) throw fromApiError(reply.error)
+  return reply
+}
+
+/** As `callApi`, but the reply as it came. */
+export async function requestApi(
+  connection: Connection,
+  path: string,
+  body?: object,
+  client?: NatsConnection,
+): Promise<Msg> {
   const payload = body && encodeJson(body)
   const link = client ?? (await connection.client())
   const request = { subject: PREFIX + path, ...(payload ? { payload } : {}) }
-  const message = await connection.request(request, link).catch((failure: unknown) => {
+  return await connection.request(request, link).catch((failure: unknown) => {
     // A server of a cluster may have none itself and still pass requests on: the silence comes first.
     throw failure instanceof NoResponders && link.info?.jetstream !== true ? switchedOff(failure) : failure
   })
-  const reply = message.json<Reply & { error?: ApiError }>()
-  if (reply.error) throw fromApiError(reply.error)
-  return reply
 }

@@ -1,7 +1,14 @@
 /** Owns reads by a consumer that lives for one call, for streams and servers without batched Direct Get. */
 import { nuid } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
-import type { Batch, BatchRequest, Delivery, JetStreamConfig, StoredMessage } from '../../jetstream.ts'
+import type {
+  Batch,
+  BatchRequest,
+  ConsumerInfo,
+  Delivery,
+  JetStreamConfig,
+  StoredMessage,
+} from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'
 import type { Connection } from './connection.ts'
 import { createConsumer, deleteConsumer } from './consumers.ts'
@@ -18,7 +25,22 @@ export interface Run {
   readonly end: NextEnd
 }
 
-export type ReadRun = (bounds: { batch: number; maxBytes: number }) => Promise<Run>
+interface RunRequest {
+  readonly batch: number
+  readonly maxBytes: number
+  readonly signal?: AbortSignal
+}
+
+export type ReadRun = (request: RunRequest) => Promise<Run>
+
+/** A consumer that acknowledges nothing, for as long as its reader needs it. */
+export interface ConsumerReader {
+  /** As it was made. */
+  readonly info: ConsumerInfo
+  readonly read: ReadRun
+  /** Deletes it. Not waited for: should that fail, the server deletes it by itself. */
+  close(): void
+}
 
 export const withoutDelivery = ({ subject, seq, time, headers, payload }: Delivery): StoredMessage => ({
   subject,
@@ -46,10 +68,12 @@ const readerConfig = (config: JetStreamConfig) => ({
   ...config,
 })
 
-async function readRun(target: NextTarget, timeoutMs: number, limits: Parameters<ReadRun>[0]): Promise<Run> {
+async function readRun(target: NextTarget, timeoutMs: number, limits: RunRequest): Promise<Run> {
   const deliveries: Delivery[] = []
+  const { signal } = limits
+  const rest = { noWait: true, timeoutMs, ...(signal ? { signal } : {}) }
   const ask = (request: { batch: number; maxBytes?: number }) =>
-    requestNext(target, { ...request, noWait: true, timeoutMs }, (delivery) => deliveries.push(delivery))
+    requestNext(target, { ...request, ...rest }, (delivery) => deliveries.push(delivery))
   const { batch, max_bytes: maxBytes } = bounds(limits)
   const end = await ask({ batch, maxBytes })
   if (end === 'too_large' && deliveries.length === 0) return { deliveries, end: await ask({ batch: 1 }) }
@@ -57,25 +81,41 @@ async function readRun(target: NextTarget, timeoutMs: number, limits: Parameters
 }
 
 /**
- * Makes a consumer that acknowledges nothing, lets `use` read from it, and deletes it whatever happens.
+ * Makes a consumer to read with; whoever opens it closes it.
  * Throws `refused_by_jetstream` where the stream's retention does not allow it.
  */
-export async function withReader<Result>(
+export async function openReader(
   connection: Connection,
-  { stream, config }: { stream: string; config: JetStreamConfig },
-  use: (read: ReadRun) => Promise<Result>,
-): Promise<Result> {
+  stream: string,
+  config: JetStreamConfig,
+): Promise<ConsumerReader> {
   const client = await connection.client()
   const asked = readerConfig(config)
   const target = { client, stream, consumer: asked.name }
-  try {
-    await createConsumer(connection, stream, asked, client)
-    return await use((limits) => readRun(target, connection.timeoutMs, limits))
-  } catch (err) {
-    throw explainRefusal(err)
-  } finally {
-    // Not waited for: should it fail, the server deletes the consumer by itself.
+  const close = () => {
     if (!client.isClosed()) void deleteConsumer(connection, stream, asked.name, client).catch(() => undefined)
+  }
+  try {
+    const info = await createConsumer(connection, stream, asked, client)
+    return { info, read: (request) => readRun(target, connection.timeoutMs, request), close }
+  } catch (err) {
+    // It may have been made although no answer came.
+    close()
+    throw explainRefusal(err)
+  }
+}
+
+/** Makes a consumer, lets `use` read from it, and deletes it whatever happens. Throws as `openReader`. */
+export async function withReader<Result>(
+  connection: Connection,
+  { stream, config }: { stream: string; config: JetStreamConfig },
+  use: (reader: ConsumerReader) => Promise<Result>,
+): Promise<Result> {
+  const reader = await openReader(connection, stream, config)
+  try {
+    return await use(reader)
+  } finally {
+    reader.close()
   }
 }
 
@@ -91,7 +131,7 @@ export async function getBatchByConsumer(
       ? { deliver_policy: 'by_start_time', opt_start_time: startTime(from.time) }
       : { deliver_policy: 'by_start_sequence', opt_start_seq: Math.max(1, from.seq) }
   const config = { ...start, ...(filter === undefined ? {} : { filter_subject: filter }) }
-  const { deliveries } = await withReader(connection, { stream, config }, (read) => read(request))
+  const { deliveries } = await withReader(connection, { stream, config }, ({ read }) => read(request))
   return { messages: deliveries.map(withoutDelivery), numPending: deliveries.at(-1)?.numPending ?? 0 }
 }
 

@@ -95,12 +95,22 @@ async function explainNoResponders(
  * Throws `not_supported` where the stream does not allow it, the server is too old, or too many subjects match;
  * `stream_not_found`.
  */
-export async function directGet(connection: Connection, stream: string, body: object): Promise<Batch> {
+export async function directGet(
+  connection: Connection,
+  stream: string,
+  body: object,
+  signal?: AbortSignal,
+): Promise<Batch> {
   const subject = `$JS.API.DIRECT.GET.${checkedName('stream', stream)}`
   const client = await connection.client()
   const { take, batch } = batchCollector()
   try {
-    await exchange(client, { subject, payload: encodeJson(body), timeoutMs: connection.timeoutMs }, take)
+    const { timeoutMs } = connection
+    await exchange(
+      client,
+      { subject, payload: encodeJson(body), timeoutMs, ...(signal ? { signal } : {}) },
+      take,
+    )
     return batch()
   } catch (err) {
     throw err instanceof NoResponders ? await explainNoResponders(connection, stream, err) : err
@@ -115,9 +125,6 @@ export async function getBatch(
 ): Promise<Batch> {
   const { from, filter = '>' } = request
   const start = 'time' in from ? { start_time: startTime(from.time) } : { seq: Math.max(1, from.seq) }
-  return await directGet(connection, stream, {
-    ...start,
-    next_by_subj: checkedSubject('filter', filter),
-    ...bounds(request),
-  })
+  const asked = { ...start, next_by_subj: checkedSubject('filter', filter), ...bounds(request) }
+  return await directGet(connection, stream, asked, request.signal)
 }

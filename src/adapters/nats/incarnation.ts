@@ -32,7 +32,7 @@ export class Incarnation {
 
 async function infoOf(connection: Connection, { stream, client }: Place): Promise<StreamInfo | undefined> {
   try {
-    return await streamInfo(connection, stream, {}, client)
+    return await streamInfo(connection, stream, client)
   } catch (err) {
     // A credential may be allowed to read a stream and not to ask about it.
     if (hasCode(err, 'forbidden')) return undefined

@@ -11,6 +11,7 @@ import {
   putConsumer,
   resetConsumer,
 } from './consumers.ts'
+import { countMatching } from './counting.ts'
 import { getBatch } from './direct-get.ts'
 import { follow } from './follow.ts'
 import { getLastPerSubject } from './last-per-subject.ts'
@@ -19,6 +20,7 @@ import { lookUpSubject, publish, publishAtomic } from './publish.ts'
 import { pull } from './pull.ts'
 import { ping, serverInfo } from './server.ts'
 import { settle } from './settle.ts'
+import { SnapshotReaders } from './snapshot-readers.ts'
 import {
   createStream,
   deleteMessage,
@@ -29,8 +31,9 @@ import {
   streamOf,
   updateStream,
 } from './streams.ts'
+import { subjectCounts } from './subject-counts.ts'
 
-const jetStreamOver = (connection: Connection): JetStream => ({
+const jetStreamOver = (connection: Connection, readers: SnapshotReaders): JetStream => ({
   server: () => serverInfo(connection),
   ping: () => ping(connection),
   publish: (message) => publish(connection, message),
@@ -40,14 +43,16 @@ const jetStreamOver = (connection: Connection): JetStream => ({
   listStreams: (offset) => listStreams(connection, offset),
   createStream: (config) => createStream(connection, config),
   updateStream: (config) => updateStream(connection, config),
-  streamInfo: (stream, options) => streamInfo(connection, stream, options),
+  streamInfo: (stream) => streamInfo(connection, stream),
+  subjectCounts: (stream, filter, offset) => subjectCounts(connection, stream, filter, offset),
   deleteStream: (stream) => deleteStream(connection, stream),
   purgeStream: (stream, options) => purgeStream(connection, stream, options),
   deleteMessage: (stream, seq) => deleteMessage(connection, stream, seq),
   getMessage: (stream, lookup) => getMessage(connection, stream, lookup),
   getBatch: (stream, request) => getBatch(connection, stream, request),
   getBatchByConsumer: (stream, request) => getBatchByConsumer(connection, stream, request),
-  getLastPerSubject: (stream, request) => getLastPerSubject(connection, stream, request),
+  countMatching: (stream, request) => countMatching(connection, stream, request),
+  getLastPerSubject: (stream, request) => getLastPerSubject({ connection, readers }, stream, request),
   follow: (stream, fromSeq, listener) => follow(connection, { stream, fromSeq, listener }),
   listConsumers: (stream, offset) => listConsumers(connection, stream, offset),
   putConsumer: (stream, config) => putConsumer(connection, stream, config),
@@ -69,11 +74,15 @@ export function openJetStream(
   events?: ConnectionEvents,
 ): JetStreamConnection {
   const connection = prepareConnection(settings, credential, events)
+  const readers = new SnapshotReaders()
   return {
-    jetstream: jetStreamOver(connection),
+    jetstream: jetStreamOver(connection, readers),
     isConnected: () => connection.isConnected(),
     isDialling: () => connection.isDialling(),
     connect: async () => void (await connection.client()),
-    close: () => connection.close(),
+    async close() {
+      readers.close()
+      await connection.close()
+    },
   }
 }

@@ -1,7 +1,7 @@
 /** Owns the stream calls of the JetStream API. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
-import type { JetStreamConfig, Listing, StreamInfo, StreamState } from '../../jetstream.ts'
+import type { JetStreamConfig, Listing, StreamInfo } from '../../jetstream.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
 import { hasErrCode } from './errors.ts'
@@ -53,20 +53,12 @@ export async function updateStream(connection: Connection, config: NamedConfig):
 export async function streamInfo(
   connection: Connection,
   stream: string,
-  { subjects, offset }: { subjects?: string; offset?: number } = {},
   client?: NatsConnection,
 ): Promise<StreamInfo> {
-  const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 }
-  const info = await callApi<InfoReply>(
-    connection,
-    `STREAM.INFO.${checkedName('stream', stream)}`,
-    body,
-    client,
-  )
-  const state: StreamState =
-    subjects === undefined ? info.state : { ...info.state, subjects: info.state.subjects ?? {} }
-  return onlyInfo({ ...info, state })
+  return onlyInfo(await callApi<InfoReply>(connection, infoOf(stream), undefined, client))
 }
+
+const infoOf = (stream: string) => `STREAM.INFO.${checkedName('stream', stream)}`
 
 export async function deleteStream(connection: Connection, stream: string): Promise<void> {
   await callApi(connection, `STREAM.DELETE.${checkedName('stream', stream)}`)
