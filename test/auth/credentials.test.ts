@@ -1,6 +1,6 @@
 /** Owns the proof of AUTH=nats: who is let in, what NATS lets each do, and that a refusal says no more than that. */
 import { describe, expect, test } from 'vitest'
-import { type Client, publishPath, type StreamBody } from '../contract/client.ts'
+import { type Client, type Problem, publishPath, type StreamBody } from '../contract/client.ts'
 import { at, range, seqs } from '../contract/expectations.ts'
 import {
   as,
@@ -38,15 +38,24 @@ async function guardedOperations({ bridge }: Guarded): Promise<string[]> {
   )
 }
 
-const WITHOUT_INBOX: NatsUser = {
-  name: 'without-inbox',
-  password: 'without-inbox-secret-1b7',
-  publish: ['>'],
-  subscribe: ['elsewhere.>'],
-}
+/** Users who may publish anything, and hear no replies. */
+const [WITHOUT_INBOX, OTHER_INBOX]: readonly [NatsUser, NatsUser] = [
+  {
+    name: 'without-inbox',
+    password: 'without-inbox-secret-1b7',
+    publish: ['>'],
+    subscribe: ['elsewhere.>'],
+  },
+  {
+    name: 'other-inbox',
+    password: 'other-inbox-secret-9c2',
+    publish: ['>'],
+    subscribe: ['_INBOX.foo.>'],
+  },
+]
 
 onEveryHost(
-  { configText: authorizationText([ADMIN, ALICE, BOB, WITHOUT_INBOX]), prepare: makeStreams },
+  { configText: authorizationText([ADMIN, ALICE, BOB, WITHOUT_INBOX, OTHER_INBOX]), prepare: makeStreams },
   (guarded) => {
     describe('who is let in', () => {
       test('401 unauthenticated for every operation of the contract without a credential', async () => {
@@ -199,6 +208,37 @@ onEveryHost(
         expect((await bob.page('INVOICES')).messages.map(({ data }) => data)).toEqual(range(1, 5).map(String))
       })
     })
+
+    test.each([WITHOUT_INBOX, OTHER_INBOX])(
+      '403 forbidden that names the inbox, and nothing is done, for $name',
+      async (user) => {
+        const [caller, admin] = [guarded.caller(user), guarded.caller(ADMIN)]
+        await makeStream(admin, 'KEPT', 'kept.>')
+        await admin.publish('kept.a')
+        for (const [request, call] of [
+          [`POST ${publishPath('kept.a')}`, { body: 'x' }],
+          [`POST ${publishPath('kept.a')}`, { body: 'x', headers: { 'Idempotency-Key': 'k' } }],
+          ['POST /v1/messages', { json: { messages: [{ subject: 'kept.a' }] } }],
+          ['POST /v1/messages', { json: { messages: [{ subject: 'kept.a' }], atomic: true } }],
+          ['POST /v1/streams', { json: { name: 'NEW', subjects: ['new.>'] } }],
+          ['PUT /v1/streams/KEPT/consumers/new', { json: {} }],
+          ['POST /v1/streams/KEPT/purge', { json: {} }],
+          ['DELETE /v1/streams/KEPT/messages/1', {}],
+          ['DELETE /v1/streams/KEPT', {}],
+        ] as const) {
+          const answer = await caller.send<Problem>(request, call)
+          expectProblem(answer, 403, 'forbidden')
+          expect(answer.body).toMatchObject({
+            side_effects: 'none',
+            detail: expect.stringContaining('"_INBOX.>"'),
+          })
+        }
+        expect((await admin.page('KEPT')).messages.map(({ seq }) => seq)).toEqual([1])
+        expect(await admin.ok('GET /v1/streams/KEPT/consumers')).toMatchObject({ consumers: [] })
+        expect((await admin.send('GET /v1/streams/NEW')).status).toBe(404)
+        await admin.ok('DELETE /v1/streams/KEPT')
+      },
+    )
 
     test('403 forbidden, and no wait for an answer that cannot come, for a user who may not receive replies', async () => {
       const caller = guarded.caller(WITHOUT_INBOX)

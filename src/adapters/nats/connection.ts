@@ -19,7 +19,10 @@ const SUCCESSION_RETRY_MS = 500
 export interface Connection {
   /** How long one request may take, ms. */
   readonly timeoutMs: number
-  /** The connected client. Dials where there is none; calls at the same time share the dial. */
+  /**
+   * The connected client, on which replies are heard. Dials where there is none; calls at the same time share the dial.
+   * Throws `forbidden` where the credential may not hear replies.
+   */
   client(): Promise<NatsConnection>
   /** One request, one reply. Throws `NoResponders`, `forbidden`, `jetstream_timeout`, `jetstream_unavailable`. */
   request(request: NatsRequest, client?: NatsConnection): Promise<Msg>
@@ -104,8 +107,11 @@ class Dialler {
 
   async client(): Promise<NatsConnection> {
     if (this.#closed) throw unavailable()
-    if (this.#current && !this.#current.isClosed()) return this.#current
-    return await this.#dial()
+    const link = this.#current && !this.#current.isClosed() ? this.#current : await this.#dial()
+    const { REQUEST_TIMEOUT_MS: timeoutMs } = this.#settings
+    const inbox = inboxOf(link, timeoutMs)
+    if (!inbox.isReady) await inbox.ready(() => within(timeoutMs, link.flush()))
+    return link
   }
 
   async close(): Promise<void> {

@@ -134,6 +134,15 @@ export function headersOf(message: Msg): HeaderBlock {
   return new UnreadBlock(new Uint8Array(buffer, byteOffset - hdr, hdr))
 }
 
+const NO_RESPONDERS = 503
+
+/** Whether the server says that nobody listens. A message of others may begin with its status, too, and says more. */
+export function isNoResponders(message: Msg, block: HeaderBlock = headersOf(message)): boolean {
+  if (message.data.length > 0 || message.reply || block.status !== NO_RESPONDERS) return false
+  // The subject that was asked: nats-server 2.12.
+  return [...block.values.keys()].every((name) => name === 'Nats-Subject')
+}
+
 /** Bytes of subject, reply subject, headers and payload: nats.ws counts them, its types do not say so. */
 export const sizeOf = (message: Msg): number => (message as ReceivedMsg).size()
 

@@ -2,9 +2,11 @@
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import { hasCode, NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'
+import { isNoResponders } from './headers.ts'
 import { onRefused, quoted } from './refusals.ts'
 
-const NO_RESPONDERS = 503
+/** What a credential has to be allowed to subscribe to. */
+const INBOXES = '_INBOX.>'
 
 /** Requests that may have been carried out, although their answer does not come. */
 const CHANGES = /^\$JS\.(ACK|API\.(STREAM|CONSUMER)\.(CREATE|UPDATE|DELETE|PURGE|MSG\.DELETE|PAUSE|RESET))\./
@@ -45,6 +47,8 @@ class Inbox {
   /** By the last token of the reply subject, the oldest first. */
   readonly #waiting = new Map<string, Waiting>()
   #subscription: Subscription | undefined
+  #becomingReady: Promise<void> | undefined
+  #isReady = false
   #requests = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -59,16 +63,42 @@ class Inbox {
     return this.#waiting.size === 0
   }
 
+  /** Whether the server has accepted the subscription that replies come on. */
+  get isReady(): boolean {
+    return this.#isReady
+  }
+
+  /**
+   * Subscribes, and waits until the server has accepted that: what is sent before may be carried out without anybody
+   * hearing of it. `flush` answers whether the server was heard. Throws `forbidden`, `jetstream_unavailable`.
+   */
+  ready(flush: () => Promise<boolean>): Promise<void> {
+    this.#becomingReady ??= this.#becomeReady(flush).finally(() => {
+      this.#becomingReady = undefined
+    })
+    return this.#becomingReady
+  }
+
+  async #becomeReady(flush: () => Promise<boolean>): Promise<void> {
+    if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
+    this.#subscription ??= this.#subscribe()
+    const subscription = this.#subscription
+    if (!(await flush())) throw unavailable()
+    // Refused or lost: the server says so before it answers the flush.
+    if (subscription !== this.#subscription) throw this.#client.isClosed() ? unavailable() : withoutInbox()
+    this.#isReady = true
+  }
+
   /** How many subscriptions it has at the connection. */
   get subscriptions(): number {
     return this.#subscription ? 1 : 0
   }
 
-  /** Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
+  /** To be called when it is ready. Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
   request({ subject, payload, headers, accepts }: NatsRequest): Promise<Msg> {
     return new Promise((resolve, reject) => {
       if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
-      this.#subscription ??= this.#subscribe()
+      if (!this.#isReady) throw withoutInbox()
       this.#requests += 1
       const token = String(this.#requests)
       const reply = this.#prefix + token
@@ -108,10 +138,15 @@ class Inbox {
     else waiting.resolve(message)
   }
 
-  /** Nothing more will come on this subscription: the connection is gone, or it may not be subscribed to. */
-  #end(subscription: Subscription, failure: unknown): void {
+  /**
+   * Nothing more will come on this subscription: the connection is gone, or it may not be subscribed to any more. What was
+   * sent may have been carried out either way.
+   */
+  #end(subscription: Subscription, cause: unknown): void {
     if (subscription !== this.#subscription) return
     this.#subscription = undefined
+    this.#isReady = false
+    const failure = hasCode(cause, 'jetstream_unavailable') ? cause : unavailable(cause)
     clearTimeout(this.#timer)
     this.#timer = undefined
     const all = [...this.#waiting.values()]
@@ -143,14 +178,11 @@ class Inbox {
   }
 }
 
-/** Headers are there on a refusal alone; those that somebody else may send need not be readable. */
-function isNoResponders(message: Msg): boolean {
-  try {
-    return message.data.length === 0 && message.headers?.code === NO_RESPONDERS
-  } catch {
-    return false
-  }
-}
+const withoutInbox = () =>
+  new BridgeError(
+    'forbidden',
+    `NATS does not let the credential subscribe to "${INBOXES}", where its answers come: nothing was sent.`,
+  )
 
 const inboxes = new WeakMap<NatsConnection, Inbox>()
 
