@@ -15,6 +15,7 @@ import { streamInfo } from './streams.ts'
 export const MAX_BATCH = 1_000
 export const MAX_BATCH_BYTES = 1_048_576
 
+const SEQUENCE = 'Nats-Sequence'
 const END_OF_BATCH = 204
 const NOT_FOUND = 404
 const MALFORMED = 408
@@ -48,7 +49,8 @@ function batchCollector() {
   const readMessage = createDirectReader()
   let numPending = 0
   const take = ({ message, block }: Reply): 'more' | 'last' => {
-    if (block.status === 0) {
+    // A message may begin its own headers with a status: Direct Get says the sequence of messages alone.
+    if (block.status === 0 || lastOf(block, SEQUENCE) !== undefined) {
       const read = readMessage(message, block)
       if (read.numPending === undefined) throw notSupported()
       messages.push(read.message)

@@ -3,10 +3,8 @@ import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscr
 import { createTimers, type StartTimer } from '../../timers.ts'
 import { settled } from './connection.ts'
 import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
-import { type HeaderBlock, headersOf } from './headers.ts'
+import { type HeaderBlock, headersOf, isNoResponders } from './headers.ts'
 import { quoted } from './refusals.ts'
-
-const NO_RESPONDERS = 503
 
 /** A reply and its header block, taken apart once. */
 export interface Reply {
@@ -93,7 +91,7 @@ export async function exchange(
       silence.restart()
       quiet.restart()
       const reply = { message, block: headersOf(message) }
-      if (reply.block.status === NO_RESPONDERS) throw new NoResponders()
+      if (isNoResponders(message, reply.block)) throw new NoResponders()
       if (take(reply) === 'last') resolve()
     } catch (err) {
       reject(fromClient(err, client.isClosed()))

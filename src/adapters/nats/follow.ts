@@ -10,7 +10,7 @@ import { subscribeTo, unsubscribe } from './exchange.ts'
 import { type HeaderBlock, headersOf, lastOf, sizeOf } from './headers.ts'
 import { Incarnation } from './incarnation.ts'
 import { onSucceeded } from './lame-duck.ts'
-import { detached, fromConsumer } from './messages.ts'
+import { detached, fromConsumer, isStatus } from './messages.ts'
 import {
   CONFLICT,
   HEARTBEAT,
@@ -195,8 +195,8 @@ class Follower implements LiveSubscription {
     }
     try {
       const block = headersOf(message)
-      if (block.status === 0) this.#deliver(session, message, block)
-      else this.#control(session, message, block)
+      if (isStatus(message, block)) this.#control(session, message, block)
+      else this.#deliver(session, message, block)
     } catch (err) {
       this.#end(session, err)
     }

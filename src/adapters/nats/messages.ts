@@ -2,7 +2,7 @@
 import type { Msg } from 'nats.ws'
 import type { MessageLookup, StoredMessage } from '../../jetstream.ts'
 import { fromNanos, toNanos } from '../../schemas/time.ts'
-import { type AckSubject, parseAckSubject } from './ack-subject.ts'
+import { type AckSubject, isAckSubject, parseAckSubject } from './ack-subject.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
 import { hasCode } from './errors.ts'
@@ -28,6 +28,13 @@ export function fromConsumer(
   const headers = toRecord(block.values)
   return { message: { subject, seq: ack.streamSeq, time: ack.time, headers, payload }, ack }
 }
+
+/**
+ * Whether a consumer sent this instead of a message. A stored message may begin its headers with a status as well, which
+ * its publisher wrote: what is to be acknowledged is a message.
+ */
+export const isStatus = (received: Msg, { status }: HeaderBlock): boolean =>
+  status !== 0 && !isAckSubject(received.reply ?? '')
 
 /** A copy that does not keep the received frame in memory, for messages that may stay. */
 export function detached(message: StoredMessage): StoredMessage {

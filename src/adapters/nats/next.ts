@@ -6,7 +6,7 @@ import { msToNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
 import { exchange, type Quiet, type Reply } from './exchange.ts'
 import { lastOf, sizeOf } from './headers.ts'
-import { fromConsumer } from './messages.ts'
+import { fromConsumer, isStatus } from './messages.ts'
 import { checkedName } from './names.ts'
 
 /** The consumer that is asked, and over which connection. */
@@ -80,7 +80,7 @@ const bodyOf = ({ batch, maxBytes, noWait, expiresMs, heartbeatMs }: NextRequest
 
 /** A reply as a delivery; undefined: it is a status. */
 function deliveryOf({ message, block }: Reply): Delivery | undefined {
-  if (block.status !== 0) return undefined
+  if (isStatus(message, block)) return undefined
   const delivered = fromConsumer(message, block)
   if (!delivered) return undefined
   const { deliveryCount, numPending } = delivered.ack
