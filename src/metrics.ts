@@ -45,6 +45,7 @@ const LIMITS = [
   'MAX_SCANS_PER_TENANT',
   'MAX_CONNECTIONS',
   'MAX_SIGN_INS',
+  'MAX_CLIENT_CONNECTIONS',
 ] as const
 export type Limit = (typeof LIMITS)[number]
 

@@ -17,7 +17,7 @@ import { createLineBuffer } from './line-buffer.ts'
 import type { Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { isLoopback } from './public-address.ts'
-import { readSettings, settingNotes } from './settings.ts'
+import { readSettings, type Settings, settingNotes } from './settings.ts'
 import { createTimers } from './timers.ts'
 import { version } from './version.ts'
 
@@ -39,6 +39,19 @@ function outliveFailures(log: Log) {
   process.on('uncaughtException', tell)
   // Whoever read the log has gone: to say so there would fail again.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined)
+}
+
+/** How often Node looks for headers that are late, within their time. */
+const LOOKS = 8
+
+/** Bodies have limits of their own. Without one for the whole request, Node sets none for its headers, unless it is told to. */
+function connectionTimes({ HEADERS_TIMEOUT_MS, KEEP_ALIVE_MS }: Settings) {
+  return {
+    requestTimeout: 0,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: Math.ceil(HEADERS_TIMEOUT_MS / LOOKS),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  }
 }
 
 function start() {
@@ -73,7 +86,7 @@ function start() {
       hostname,
       port: Number(process.env.PORT || DEFAULT_PORT),
       createServer,
-      serverOptions: { requestTimeout: 0 },
+      serverOptions: connectionTimes(settings),
     },
     ({ port }) => {
       outliveFailures(dependencies.log)
@@ -83,7 +96,9 @@ function start() {
   if (!(server instanceof Server)) throw new Error('The server is not one of HTTP/1.1.')
   endSlowBodies(server)
   endSlowAnswers(server)
-  shutDownOnSignals({ answers: watchAnswers(server), bodies, sessions, withinMs: settings.SHUTDOWN_MS })
+  const { MAX_CLIENT_CONNECTIONS: most } = settings
+  const answers = watchAnswers(server, { most, refused: () => metrics.refused.MAX_CLIENT_CONNECTIONS.add(1) })
+  shutDownOnSignals({ answers, bodies, sessions, withinMs: settings.SHUTDOWN_MS })
 }
 
 try {

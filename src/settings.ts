@@ -94,6 +94,12 @@ const plainSchema = z.object({
   IDLE_CONNECTION_MS: integer(6 * SECOND, 60 * MINUTE, 30 * SECOND),
   /** NATS connections a Node process holds at most: one a credential. */
   MAX_CONNECTIONS: integer(1, 100_000, 1_000),
+  /** HTTP connections a Node process holds at most. Over it, the one without a request for longest gives way to a new one. */
+  MAX_CLIENT_CONNECTIONS: integer(1, 1_000_000, 32_768),
+  /** The headers of a request to a Node process have to be whole this long after their first byte, ms. */
+  HEADERS_TIMEOUT_MS: integer(100, MINUTE, 15 * SECOND),
+  /** How long a Node process keeps a connection open for another request, ms: longer than the proxies in front of it do. */
+  KEEP_ALIVE_MS: integer(100, 60 * MINUTE, 80 * SECOND),
   /** Credentials that wait at a host for NATS to accept them, at most. */
   MAX_SIGN_INS: integer(1, 100_000, 1_000),
   /** Durable Objects that share the requests of one credential; server-sent events have a number of their own. */
