@@ -167,6 +167,21 @@ export function explainProblemsUnder(path: string): void {
   documentationPath = `${path}/docs`
 }
 
+/** Refused parts of the input that a problem names; how many more there are, its detail may say. */
+export const MAX_FIELD_ERRORS = 20
+/** What a client sent may stand in a problem, but not all of it. */
+const MAX_FIELD_CHARS = 256
+const MAX_MESSAGE_CHARS = 512
+const MAX_DETAIL_CHARS = 1_024
+
+const cut = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`
+
+const cutFieldError = ({ field, message }: FieldError): FieldError => ({
+  field: cut(field, MAX_FIELD_CHARS),
+  message: cut(message, MAX_MESSAGE_CHARS),
+})
+
 /** Where a code is explained: a path of the bridge's own documentation page. */
 const typeOf = (code: ErrorCode) => `${documentationPath}#${code}`
 
@@ -179,12 +194,12 @@ export function toProblem(thrown: unknown, requestId: string): Problem {
     type: typeOf(failure.code),
     title,
     status,
-    detail: failure.message,
+    detail: cut(failure.message, MAX_DETAIL_CHARS),
     code: failure.code,
     request_id: requestId,
     retryable,
     side_effects: sideEffects,
-    ...(failure.errors ? { errors: failure.errors } : {}),
+    ...(failure.errors ? { errors: failure.errors.slice(0, MAX_FIELD_ERRORS).map(cutFieldError) } : {}),
     ...failure.members,
   }
 }

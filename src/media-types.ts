@@ -17,3 +17,11 @@ export function mediaTypeOf(contentType: string | null | undefined): string {
 export function isLinesType(contentType: string | null | undefined): boolean {
   return LINES_TYPES.some((type) => type === mediaTypeOf(contentType))
 }
+
+/** Characters of a stored type that is still handed out as a header. */
+const MAX_TYPE_CHARS = 1_024
+const MEDIA_TYPE = /^[\w!#$&^.+*'`|~%-]+\/[\w!#$&^.+*'`|~%-]+[\t ]*(?:;[\t -~]*)?$/
+
+/** Whether what a publisher stored as a type can be the `Content-Type` of an answer: any bytes may stand there. */
+export const isServable = (contentType: string): boolean =>
+  contentType.length <= MAX_TYPE_CHARS && MEDIA_TYPE.test(contentType)

@@ -2,7 +2,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from './context.ts'
-import { BridgeError, type FieldError } from './errors.ts'
+import { BridgeError, type FieldError, MAX_FIELD_ERRORS } from './errors.ts'
 import { readJsonBody } from './middleware/json-bodies.ts'
 import * as z from './schemas/zod.ts'
 
@@ -60,17 +60,22 @@ interface Issue {
 }
 
 function refusal(issues: readonly Issue[]): BridgeError {
-  const errors = issues.flatMap(toFieldErrors)
+  const errors = issues.slice(0, MAX_FIELD_ERRORS).flatMap(toFieldErrors).slice(0, MAX_FIELD_ERRORS)
+  const more = issues.reduce((count, issue) => count + countOf(issue), 0) - errors.length
   const [first] = errors
-  const detail = first ? `${first.field}: ${first.message}` : 'The input is not valid.'
+  const unnamed = more > 0 ? ` (${more} more faults are not named)` : ''
+  const detail = first ? `${first.field}: ${first.message}${unnamed}` : 'The input is not valid.'
   return new BridgeError('invalid_request', detail, { errors })
 }
 
+const unknownKeys = ({ code, keys }: Issue) => (code === 'unrecognized_keys' ? (keys ?? []) : undefined)
+
+const countOf = (issue: Issue): number => unknownKeys(issue)?.length ?? 1
+
 function toFieldErrors(issue: Issue): FieldError[] {
   const at = issue.path.map(String)
-  if (issue.code === 'unrecognized_keys') {
-    return (issue.keys ?? []).map((key) => ({ field: [...at, key].join('.'), message: 'is not known here' }))
-  }
+  const unknown = unknownKeys(issue)?.slice(0, MAX_FIELD_ERRORS)
+  if (unknown) return unknown.map((key) => ({ field: [...at, key].join('.'), message: 'is not known here' }))
   return [{ field: at.length > 0 ? at.join('.') : 'body', message: issue.message }]
 }
 

@@ -5,6 +5,7 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
 import { brokenOff, isCompressed, refuseBody } from '../read-body.ts'
+import { requireBoundedJson } from '../schemas/json-bounds.ts'
 
 /** A thousand ack tokens, with room to spare. */
 const MAX_JSON_BYTES = 1_048_576
@@ -42,6 +43,7 @@ export async function readJsonBody(c: Context<AppEnv>): Promise<unknown> {
   const text = await c.req.text().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
   if (text === '') return {}
   requireJson(c.req.raw)
+  requireBoundedJson(text, 'body')
   return parseJson(text)
 }
 

@@ -3,11 +3,13 @@ import { refuse } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
 import { parseInput } from '../router.ts'
 import { parseExactly } from '../schemas/exact-json.ts'
+import { requireBoundedJson } from '../schemas/json-bounds.ts'
 import type { MessageIdOf } from '../schemas/names.ts'
 import { outgoingSchema, readPlain, toOutgoing } from '../schemas/outgoing.ts'
 
 /** The message that a line is. Throws `invalid_request` naming what is wrong with it, `subject_not_found`. */
 export function readLine(text: string, toId: MessageIdOf): OutgoingMessage {
+  requireBoundedJson(text, 'line')
   const value = parseLine(text)
   if (typeof value !== 'object' || value === null) throw refuse('line', 'must be a JSON object')
   return readOutgoing('json' in value ? { ...value, json: jsonOf(parseExactly(text)) } : value, toId)
@@ -30,15 +32,7 @@ const hasJson = (value: unknown): value is object =>
 export function readOutgoing(value: unknown, toId: MessageIdOf): OutgoingMessage {
   const plain = typeof value === 'object' && value !== null ? readPlain(value, toId) : undefined
   if (plain) return plain
-  refuseLostHeader(value)
   return toOutgoing(parseInput(outgoingSchema, value), toId)
-}
-
-/** A record of headers cannot hold this name, and would be stored without it. */
-function refuseLostHeader(value: unknown): void {
-  const headers = (value as { readonly headers?: unknown } | null)?.headers
-  if (typeof headers === 'object' && headers !== null && Object.hasOwn(headers, '__proto__'))
-    throw refuse('headers.__proto__', 'is not a header that a publisher may set')
 }
 
 function parseLine(text: string): unknown {

@@ -7,6 +7,7 @@ import { BridgeError } from '../errors.ts'
 import type { MessageLookup, StoredMessage } from '../jetstream.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { MAX_PASSED_CHARS } from '../schemas/bounds.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_TYPE, toBinaryHeaders } from '../schemas/cloud-event-headers.ts'
 import { createEventEncoder } from '../schemas/cloud-event-out.ts'
@@ -17,7 +18,7 @@ import { problems } from '../schemas/problem.ts'
 import { toNanos } from '../schemas/time.ts'
 import * as z from '../schemas/zod.ts'
 import { isKnown } from './entity-tags.ts'
-import { rawHeaders } from './raw-bodies.ts'
+import { rawHeaders, servedType } from './raw-bodies.ts'
 
 const answers = {
   200: {
@@ -45,7 +46,11 @@ const params = z.object({
   }),
 })
 const conditional = z.object({
-  'if-none-match': z.string().optional().openapi({ description: 'An `ETag` seen before.' }),
+  'if-none-match': z
+    .string()
+    .max(MAX_PASSED_CHARS)
+    .optional()
+    .openapi({ description: 'An `ETag` seen before.' }),
 })
 
 const getMessageRoute = createRoute({
@@ -151,11 +156,11 @@ function etagOf({ seq, time }: StoredMessage, mark: string, form: string): strin
   return `W/"${seq}-${(toNanos(time) ?? 0n).toString(36)}-${mark}-${form}"`
 }
 
-const contentTypeOf = ({ headers }: StoredMessage) =>
-  headers['Content-Type']?.[0] ?? 'application/octet-stream'
+const contentTypeOf = ({ headers }: StoredMessage) => servedType(headers['Content-Type']?.[0])
 
 function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Response {
-  for (const [name, value] of Object.entries(toBinaryHeaders(headers))) c.header(name, value)
-  for (const [name, value] of Object.entries(rawHeaders(headers['Content-Type']?.[0]))) c.header(name, value)
+  const ofEvent = toBinaryHeaders(headers)
+  const said = { ...ofEvent, ...rawHeaders(ofEvent['Content-Type'] ?? headers['Content-Type']?.[0]) }
+  for (const [name, value] of Object.entries(said)) c.header(name, value)
   return c.body(new Uint8Array(payload))
 }

@@ -9,6 +9,7 @@ import { EVENTS_TYPE as EVENTS, isLinesType, LINES_TYPES, JSON_TYPE as PAGE } fr
 import { exposeAlso } from '../middleware/cross-origin.ts'
 import type { Page } from '../reading.ts'
 import { createRouter } from '../router.ts'
+import { MAX_PASSED_CHARS } from '../schemas/bounds.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_BATCH_TYPE } from '../schemas/cloud-event-headers.ts'
 import { examplesOf, json, ofTypes } from '../schemas/examples.ts'
@@ -46,6 +47,7 @@ const readMessagesRoute = createRoute({
     headers: z.object({
       'last-event-id': z
         .string()
+        .max(MAX_PASSED_CHARS)
         .optional()
         .openapi({ description: 'Resume server-sent events right after this event.' }),
     }),

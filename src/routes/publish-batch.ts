@@ -10,6 +10,7 @@ import { readOutgoing, withExactJson } from '../publishing/outgoing.ts'
 import { type Outcome, Pipeline } from '../publishing/pipeline.ts'
 import { parseInput } from '../router.ts'
 import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
+import { requireBoundedJson } from '../schemas/json-bounds.ts'
 import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
 import { askServer, createResultWriter, publisherOf, withBody } from './publishing.ts'
 
@@ -37,9 +38,10 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 function parseBody(body: Uint8Array): { text: string; value: unknown } {
   try {
     const text = utf8.decode(body)
+    requireBoundedJson(text, 'body')
     return { text, value: JSON.parse(text) }
-  } catch {
-    throw refuse('body', 'must be JSON')
+  } catch (failure) {
+    throw failure instanceof BridgeError ? failure : refuse('body', 'must be JSON')
   }
 }
 

@@ -1,7 +1,7 @@
 /** Owns publishing CloudEvents: one that is all of the body or stands in the headers, or a batch of them. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { refuse } from '../errors.ts'
+import { BridgeError, refuse } from '../errors.ts'
 import type { OutgoingMessage, ServerInfo } from '../jetstream.ts'
 import { Pipeline } from '../publishing/pipeline.ts'
 import { parseInput } from '../router.ts'
@@ -16,6 +16,7 @@ import {
 } from '../schemas/cloud-event.ts'
 import { readEventHeaders } from '../schemas/cloud-event-headers.ts'
 import { parseExactly } from '../schemas/exact-json.ts'
+import { requireBoundedJson } from '../schemas/json-bounds.ts'
 import type { MessageIdOf } from '../schemas/names.ts'
 import { checkNatsHeaders, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
 import { addressed } from '../schemas/outgoing.ts'
@@ -64,7 +65,8 @@ export async function answerBinaryEvent(c: Context<AppEnv>, template: string | u
   )
 }
 
-const eventsSchema = z.array(z.unknown()).max(MAX_BATCH_MESSAGES)
+/** The events as they are read: what is wrong with one is told of that one. */
+export const eventsSchema = z.array(z.unknown()).max(MAX_BATCH_MESSAGES)
 
 /** Batch mode: the body is an array of events, each of which is stored by itself. */
 export async function answerEvents(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
@@ -83,10 +85,13 @@ export async function answerEvents(c: Context<AppEnv>, template: string | undefi
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
+/** The body as JSON text within its bounds. */
 function decode(body: Uint8Array): string {
   try {
-    return utf8.decode(body)
-  } catch {
-    throw refuse('body', 'must be UTF-8')
+    const text = utf8.decode(body)
+    requireBoundedJson(text, 'body')
+    return text
+  } catch (failure) {
+    throw failure instanceof BridgeError ? failure : refuse('body', 'must be UTF-8')
   }
 }

@@ -5,10 +5,11 @@ import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
 import { isLinesType, LINES_TYPE, LINES_TYPES, mediaTypeOf } from '../media-types.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
-import { batchSchema, resultLineSchema, resultsSchema } from '../schemas/batch.ts'
+import { batchSchema, MAX_BATCH_MESSAGES, resultLineSchema, resultsSchema } from '../schemas/batch.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
 import { EVENT_BATCH_TYPE, EVENT_TYPE } from '../schemas/cloud-event-headers.ts'
 import { examplesOf, json, ofTypes } from '../schemas/examples.ts'
+import { MAX_SUBJECT_BYTES } from '../schemas/names.ts'
 import { outgoingSchema } from '../schemas/outgoing.ts'
 import { problems } from '../schemas/problem.ts'
 import { publishedSchema } from '../schemas/publish.ts'
@@ -18,7 +19,9 @@ import { answerBatch, BATCH_TYPE } from './publish-batch.ts'
 import { answerBinaryEvent, answerEvent, answerEvents, SUBJECT_HEADER } from './publish-events.ts'
 import { answerLines } from './publish-lines.ts'
 
-const template = z.string().min(1)
+/** A template is no longer than the subject that it makes may be. */
+const MAX_TEMPLATE_CHARS = MAX_SUBJECT_BYTES
+const template = z.string().min(1).max(MAX_TEMPLATE_CHARS)
 
 const eventQuery = z.strictObject({
   subject: template.optional().openapi({
@@ -58,7 +61,10 @@ const publishMessagesRoute = createRoute({
           examples: examplesOf('outgoing', 'outgoingLater'),
         }),
         [EVENT_TYPE]: { schema: cloudEventSchema, examples: examplesOf('cloudEvent') },
-        [EVENT_BATCH_TYPE]: { schema: z.array(cloudEventSchema), examples: examplesOf('cloudEvents') },
+        [EVENT_BATCH_TYPE]: {
+          schema: z.array(cloudEventSchema).max(MAX_BATCH_MESSAGES),
+          examples: examplesOf('cloudEvents'),
+        },
       },
     },
   },
@@ -121,5 +127,5 @@ function readTemplate(c: Context<AppEnv>): string | undefined {
   const said = c.req.header(SUBJECT_HEADER)
   if (subject !== undefined && said !== undefined)
     throw refuse(SUBJECT_HEADER, 'must not be given together with the query parameter subject')
-  return subject ?? said
+  return subject ?? (said === undefined ? undefined : parseInput(template, said))
 }

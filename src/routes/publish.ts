@@ -9,6 +9,7 @@ import { keyOf } from '../publishing/keys.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
 import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
+import { requireBoundedHeaders } from '../schemas/header-bounds.ts'
 import type { MessageIdOf } from '../schemas/names.ts'
 import { isReserved, subject, subjectFault } from '../schemas/names.ts'
 import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
@@ -121,6 +122,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   const passed = toMessageHeaders(sent)
   const headers = { ...passed, ...toConditions(said, passed, c.get('session').messageIdOf) }
   if (own.length > 0) checkNatsHeaders(headers, (header) => header.toLowerCase())
+  requireBoundedHeaders(headers)
   return { subject, headers }
 }
 

@@ -11,6 +11,7 @@ import { EVENTS_TYPE } from '../media-types.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import type { PayloadForm } from '../reading.ts'
 import { createRouter } from '../router.ts'
+import { MAX_PASSED_CHARS } from '../schemas/bounds.ts'
 import { consumerEventSchema, pulledSchema, pullSchema } from '../schemas/consumer.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { payloadForm } from '../schemas/message.ts'
@@ -66,6 +67,7 @@ const pushMessagesRoute = createRoute({
       lastEventId,
       ticket: z
         .string()
+        .max(MAX_PASSED_CHARS)
         .optional()
         .openapi({ description: 'A ticket from `POST /v1/tickets` for this consumer.' }),
     }),

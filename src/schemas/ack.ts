@@ -6,12 +6,18 @@ import * as z from './zod.ts'
 
 /** Acknowledgements in one request. */
 const MAX_ACKS = 1_000
+/** The longest ack token that is looked at. */
+const MAX_TOKEN_CHARS = 8_192
 /** A day: what JetStream would take for a nak's delay beyond that is an error of the caller. */
 const MAX_DELAY_MS = 24 * 60 * 60 * 1_000
 
 const ackSchema = z
   .strictObject({
-    token: z.string().min(1).openapi({ description: 'The `ack_token` of the delivery.' }),
+    token: z
+      .string()
+      .min(1)
+      .max(MAX_TOKEN_CHARS)
+      .openapi({ description: 'The `ack_token` of the delivery.' }),
     action: z.enum(['ack', 'nak', 'progress', 'term']).openapi({
       description:
         '`ack`: done. `nak`: deliver it again. `progress`: still at it, renew the deadline. `term`: never deliver it again.',

@@ -1,5 +1,6 @@
 /** Owns how the attributes of a CloudEvent stand in headers: the binary mode of HTTP and of NATS. */
 import type { MessageHeaders } from '../jetstream.ts'
+import { isServable, mediaTypeOf } from '../media-types.ts'
 
 /** The media types of an event, and of an array of them, as JSON. */
 export const EVENT_TYPE = 'application/cloudevents+json'
@@ -32,15 +33,28 @@ export const encodeValue = (text: string): string =>
 function decodeValue(text: string): string {
   const [, quoted] = /^"((?:[^"\\]|\\.)*)"$/.exec(text) ?? []
   const bare = quoted === undefined ? text : quoted.replace(/\\(.)/g, '$1')
-  return bare.replace(/(?:%[\da-f]{2})+/gi, decodeRun)
+  return bare.replace(ESCAPES, (run) => decodeRun(run) ?? run)
 }
 
-function decodeRun(run: string): string {
+const ESCAPES = /(?:%[\da-f]{2})+/gi
+
+function decodeRun(run: string): string | undefined {
   try {
     return decodeURIComponent(run)
   } catch {
-    return run
+    return undefined
   }
+}
+
+/** Why a header of an event is not one that holds an attribute; undefined where it does, or is none of the event's. */
+export function eventHeaderFault(header: string, value: string): string | undefined {
+  const name = header.toLowerCase()
+  if (!name.startsWith(PREFIX)) return undefined
+  if (!ATTRIBUTE.test(name.slice(PREFIX.length))) return 'must name an attribute by a to z and 0 to 9'
+  if (toAttribute(name) === undefined) return 'is no attribute: the data is the body'
+  return value.match(ESCAPES)?.some((run) => decodeRun(run) === undefined)
+    ? 'must be UTF-8 where it is percent-encoded'
+    : undefined
 }
 
 /** The attribute that a header holds; undefined where it holds none. */
@@ -84,23 +98,26 @@ export function toBinaryHeaders(headers: MessageHeaders): Attributes {
       ? []
       : [[toHeaderName(attribute), toVisible(value)]]
   })
-  if (PRINTABLE.test(datacontenttype)) sent.push(['Content-Type', datacontenttype])
-  return Object.fromEntries(sent)
+  if (isServable(datacontenttype)) sent.push(['Content-Type', datacontenttype])
+  const chars = sent.reduce((sum, [name = '', value = '']) => sum + name.length + value.length, 0)
+  return chars > MAX_SENT_CHARS ? {} : Object.fromEntries(sent)
 }
 
-const PRINTABLE = /^[ -~]+$/
+/** More than that no client takes in the headers of one answer: the event is there as JSON. */
+const MAX_SENT_CHARS = 8_192
 
 /** What HTTP can carry of a value that a publisher may have stored by NATS alone. */
 const toVisible = (value: string) => (/^[!-~]*$/.test(value) ? value : encodeValue(decodeValue(value)))
 
 /** Whether a content type says that the data is JSON; none says so as well. Source: CloudEvents JSON Event Format. */
 export const isJsonType = (contentType: string | undefined): boolean =>
-  contentType === undefined || /^[^/;]+\/(?:[^;]*\+)?json\s*(?:;|$)/i.test(contentType)
+  contentType === undefined || /^[^/]+\/(?:.*\+)?json$/.test(mediaTypeOf(contentType))
 
 /** Whether a content type says that the data is text. */
 export const isTextType = (contentType: string): boolean =>
-  /^text\/|^[^/;]+\/(?:[^;]*\+)?xml\s*(?:;|$)|;\s*charset=/i.test(contentType)
+  /^text\/|^[^/]+\/(?:.*\+)?xml$/.test(mediaTypeOf(contentType)) || /;\s*charset=/i.test(contentType)
+
+const EVENT_TYPES: ReadonlySet<string> = new Set([EVENT_TYPE, 'application/cloudevents'])
 
 /** Whether a content type says that the payload is a whole event; the NATS binding names the shorter one. */
-export const isEventType = (contentType: string): boolean =>
-  /^application\/cloudevents(?:\+json)?\s*(?:;|$)/i.test(contentType)
+export const isEventType = (contentType: string): boolean => EVENT_TYPES.has(mediaTypeOf(contentType))

@@ -1,7 +1,7 @@
 /** Owns stored messages as CloudEvents in JSON: every message is one, and no payload is altered. */
 import type { StoredMessage } from '../jetstream.ts'
 import { type Attributes, isEvent, isJsonType, isTextType, readEventHeaders } from './cloud-event-headers.ts'
-import { decodeText, toBase64 } from './payload.ts'
+import { decodeText, parseJson, toBase64, toOneLine } from './payload.ts'
 
 /** The type of a message that is no event by itself. */
 const MESSAGE_TYPE = 'io.nats.jetstream.message'
@@ -37,9 +37,10 @@ function describe({ seq, subject, time }: StoredMessage, source: string, said: A
 /** The payload as the event that it is; undefined where it is none. */
 function readStructured(payload: Uint8Array): string | undefined {
   const text = decodeText(payload)
-  const value = text === undefined ? undefined : parse(text)
-  if (text === undefined || typeof value !== 'object' || value === null) return undefined
-  return isEvent({ ...value }) ? toOneLine(text) : undefined
+  const value = text === undefined ? undefined : parseJson(text)
+  if (text === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
+    return undefined
+  return isEvent(value as Readonly<Record<string, unknown>>) ? toOneLine(text) : undefined
 }
 
 function encode(attributes: Attributes, payload: Uint8Array): string {
@@ -51,18 +52,6 @@ function encodeData(payload: Uint8Array, type: string | undefined): string {
   const isJson = isJsonType(type)
   const text = isJson || isTextType(type ?? '') ? decodeText(payload) : undefined
   if (text !== undefined && !isJson) return `"data":${JSON.stringify(text)}`
-  if (text !== undefined && parse(text) !== undefined) return `"data":${toOneLine(text)}`
+  if (text !== undefined && parseJson(text) !== undefined) return `"data":${toOneLine(text)}`
   return `"data_base64":"${toBase64(payload)}"`
 }
-
-/** The JSON value; undefined, which JSON does not have, where the text is not JSON. */
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** In JSON a line break stands between tokens alone: in a string it is escaped. */
-const toOneLine = (json: string) => json.replace(/[\r\n]+/g, ' ')

@@ -1,20 +1,27 @@
 /** Owns the wire form of a CloudEvent in JSON, and what a publish makes of one: a message, its key and its subject. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
+import { MAX_PAYLOAD_CHARS } from './bounds.ts'
 import {
   EVENT_TYPE,
   encodeValue,
+  eventHeaderFault,
   isEventType,
   isJsonType,
   readEventHeaders,
   toHeaderName,
 } from './cloud-event-headers.ts'
 import { stringifyExactly } from './exact-json.ts'
-import { subjectFault } from './names.ts'
+import { MAX_HEADER_BYTES } from './header-bounds.ts'
+import { MAX_SUBJECT_BYTES, subjectFault } from './names.ts'
+import { isTime } from './time.ts'
 import * as z from './zod.ts'
 
 /** The specification advises 20, and has no limit. */
 const MAX_NAME_LENGTH = 64
+/** Far more than events have. */
+const MAX_ATTRIBUTES = 256
+const MAX_TIME_CHARS = 64
 const ATTRIBUTE_NAME = new RegExp(`^[a-z0-9]{1,${MAX_NAME_LENGTH}}$`)
 /** Members that are no attributes. */
 const PAYLOAD_MEMBERS: ReadonlySet<string> = new Set(['data', 'data_base64'])
@@ -24,12 +31,11 @@ const BASE64: object = { contentEncoding: 'base64' }
 
 // Lone surrogates, which UTF-8 cannot hold, and what the specification's type system leaves out of a String.
 const NOT_IN_ATTRIBUTES = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
-const RFC3339 =
-  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i
 const MEDIA_TYPE = /^[\w!#$&^.+*-]+\/[\w!#$&^.+*-]+ *(?:;[ -~]*)?$/
 
 const text = z
   .string('must be a non-empty string')
+  .max(MAX_HEADER_BYTES, { abort: true, error: `must be at most ${MAX_HEADER_BYTES} characters` })
   .refine(
     (value) => !NOT_IN_ATTRIBUTES.test(value),
     'must not hold control characters, noncharacters or lone surrogates',
@@ -59,7 +65,8 @@ const members = {
   }),
   time: z
     .string('must be an RFC 3339 time')
-    .refine((value) => RFC3339.test(value), 'must be an RFC 3339 time')
+    .max(MAX_TIME_CHARS, { abort: true, error: 'must be an RFC 3339 time' })
+    .refine((value) => isTime(value, { leapSeconds: true }), 'must be an RFC 3339 time')
     .nullish()
     .openapi({ format: 'date-time', description: 'When it happened.', example: '2026-11-20T10:00:00Z' }),
   datacontenttype: attribute
@@ -70,6 +77,7 @@ const members = {
   data: z.unknown().optional().openapi({ description: 'The data: JSON, or text of its type.' }),
   data_base64: z
     .base64('must be base64')
+    .max(MAX_PAYLOAD_CHARS)
     .nullish()
     .openapi({ description: 'The data, where it is bytes.', ...BASE64 }),
 }
@@ -88,7 +96,10 @@ export const cloudEventSchema = z
 
 /** What a schema of single members cannot see. */
 function faultsOf(event: Readonly<Record<string, unknown>>): [name: string, message: string][] {
-  const faults = Object.entries(event)
+  const entries = Object.entries(event)
+  // One event in so many parts would otherwise be looked at part by part.
+  if (entries.length > MAX_ATTRIBUTES) return [['body', `must have at most ${MAX_ATTRIBUTES} attributes`]]
+  const faults = entries
     .filter(([name]) => !Object.hasOwn(members, name))
     .flatMap(([name, value]): [string, string][] => {
       const fault = extensionFault(name, value)
@@ -108,6 +119,13 @@ function extensionFault(name: string, value: unknown): string | undefined {
 /** An event that the schema took. */
 export type CloudEvent = z.output<typeof cloudEventSchema>
 
+/** Throws `invalid_request` where the attributes cannot all be headers: encoded they are no shorter. */
+function requireShortAttributes(event: CloudEvent): void {
+  let chars = 0
+  for (const [name, value] of attributesOf(event)) chars += name.length + value.length
+  if (chars > MAX_HEADER_BYTES) throw refuse('headers', `must be at most ${MAX_HEADER_BYTES} bytes together`)
+}
+
 /** The message that an event is stored as, in binary mode: its data, byte for byte, and a header for each attribute. */
 export function toMessage(event: CloudEvent, subject: string): OutgoingMessage {
   // An event as the data of another would be taken for the event itself, were it not for structured mode.
@@ -118,6 +136,7 @@ export function toMessage(event: CloudEvent, subject: string): OutgoingMessage {
       headers: { 'Content-Type': [EVENT_TYPE] },
     }
   }
+  requireShortAttributes(event)
   const headers = attributesOf(event).map(([name, value]) => [
     toHeaderName(name),
     [name === 'datacontenttype' ? value : encodeValue(value)],
@@ -148,21 +167,25 @@ function attributesOf(event: CloudEvent): [name: string, value: string][] {
 export const keyOf = ({ source, id }: { readonly source: string; readonly id: string }): string =>
   `${encodeValue(source)} ${encodeValue(id)}`
 
-const requiredSchema = z.object(required)
-
 /**
- * The key of the event that headers hold in binary mode; undefined where they hold none. Throws `invalid_request`
- * naming the header.
+ * The key of the event that headers hold in binary mode; undefined where they hold none. The rules are those of an event
+ * in JSON. Throws `invalid_request` naming the header.
  */
 export function readBinaryEvent(headers: MessageHeaders): string | undefined {
   const { attributes } = readEventHeaders(headers)
   if (attributes.specversion === undefined) return undefined
-  const { data: event, error } = requiredSchema.safeParse(attributes)
+  for (const [name, [value = '']] of Object.entries(headers)) {
+    const fault = eventHeaderFault(name, value)
+    if (fault !== undefined) throw refuse(name, fault)
+  }
+  const { data: event, error } = cloudEventSchema.safeParse(attributes)
   if (event) return keyOf(event)
-  const errors = error.issues.map(({ path, message }) => ({ field: `ce-${path.join('.')}`, message }))
+  const errors = error.issues.map(({ path, message }) => ({ field: headerOf(path.join('.')), message }))
   const detail = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
   throw new BridgeError('invalid_request', detail, { errors })
 }
+
+const headerOf = (attribute: string) => (attribute === 'body' ? 'headers' : toHeaderName(attribute))
 
 /** Where nothing is said of the NATS subject, it is the event's own. */
 const DEFAULT_SUBJECT = '{subject}'
@@ -177,9 +200,13 @@ export function compileSubject(template: string = DEFAULT_SUBJECT): (event: Clou
   if (!TEMPLATE.test(template)) throw refuse('subject', 'must have the name of an attribute in each { }')
   return (event) => {
     const attributes = new Map(attributesOf(event))
-    const subject = template.replace(PLACEHOLDER, (_, name: string) => {
+    let left = MAX_SUBJECT_BYTES - template.length
+    const subject = template.replace(PLACEHOLDER, (placeholder, name: string) => {
       const value = attributes.get(name)
       if (value === undefined) throw refuse(name, `must be there: the subject is made by "${template}"`)
+      // Counted as it grows: a short template can name a long attribute again and again.
+      left -= value.length - placeholder.length
+      if (left < 0) throw refuse('subject', `must be at most ${MAX_SUBJECT_BYTES} bytes`)
       return value
     })
     const fault = subjectFault(subject)

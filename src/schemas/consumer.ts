@@ -1,22 +1,27 @@
 /** Owns the wire form of durable consumers: JetStream's own configuration and state, durations in milliseconds. */
 
 import type { ConsumerInfo } from '../jetstream.ts'
+import { MAX_DURATION_MS, MAX_SUBJECTS, metadata, shortText } from './bounds.ts'
 import { toWire } from './durations.ts'
 import { cursorText, deliverySchema } from './message.ts'
 import { consumerName, integer, streamName, subjectFilter } from './names.ts'
 import { problemSchema } from './problem.ts'
 import { errorEventSchema } from './read.ts'
+import { anyTime, jetStreamTime } from './times.ts'
 import * as z from './zod.ts'
 
 export const MAX_BATCH = 1_000
+/** Far more than anybody waits for. */
+const MAX_BACKOFF_STEPS = 1_000
 export const MAX_WAIT_MS = 60_000
 
 /** What the cursor and the consumer's name stand for is not settable twice. */
 export const consumerConfigSchema = z
   .strictObject({
-    description: z.string().optional().openapi({ description: 'For people.' }),
+    description: shortText.optional().openapi({ description: 'For people.' }),
     filter_subjects: z
       .array(subjectFilter)
+      .max(MAX_SUBJECTS)
       .optional()
       .openapi({
         description: 'Deliver only these subjects; absent: every message.',
@@ -29,8 +34,7 @@ export const consumerConfigSchema = z
     opt_start_seq: integer(1)
       .optional()
       .openapi({ description: 'With `by_start_sequence`: the first sequence to deliver.' }),
-    opt_start_time: z.iso
-      .datetime({ offset: true })
+    opt_start_time: jetStreamTime
       .optional()
       .openapi({ description: 'With `by_start_time`: deliver what was stored since.' }),
     cursor: cursorText.optional().openapi({ description: 'Start right after this position.' }),
@@ -38,7 +42,7 @@ export const consumerConfigSchema = z
       description:
         '`explicit`: each delivery is acknowledged. `all`: with those before it. `none`: not at all.',
     }),
-    ack_wait_ms: integer(1)
+    ack_wait_ms: integer(1, MAX_DURATION_MS)
       .optional()
       .openapi({ description: 'How long a delivery may stay unsettled; default 30,000.' }),
     max_deliver: integer(-1)
@@ -48,10 +52,11 @@ export const consumerConfigSchema = z
       description: 'Deliveries that may be unsettled at a time; default 1,000, -1: no limit.',
     }),
     backoff_ms: z
-      .array(integer(1))
+      .array(integer(1, MAX_DURATION_MS))
+      .max(MAX_BACKOFF_STEPS)
       .optional()
       .openapi({ description: 'Ack wait of the first, second, … delivery.' }),
-    inactive_threshold_ms: integer(0)
+    inactive_threshold_ms: integer(0, MAX_DURATION_MS)
       .optional()
       .openapi({ description: 'Delete the consumer when nobody used it so long.' }),
     max_waiting: integer(1)
@@ -70,8 +75,7 @@ export const consumerConfigSchema = z
       .optional()
       .openapi({ description: 'Copies of its state; 0, the default: as many as the stream has.' }),
     mem_storage: z.boolean().optional().openapi({ description: 'Keep its state in memory.' }),
-    sample_freq: z
-      .string()
+    sample_freq: shortText
       .optional()
       .openapi({ description: 'The share of acks that JetStream reports on, in percent.', example: '100' }),
     headers_only: z.boolean().optional().openapi({ description: 'Deliver messages without their payloads.' }),
@@ -79,14 +83,8 @@ export const consumerConfigSchema = z
       .enum(['instant', 'original'])
       .optional()
       .openapi({ description: '`original`: at the pace they were stored. Default `instant`.' }),
-    pause_until: z.iso
-      .datetime({ offset: true })
-      .optional()
-      .openapi({ description: 'Deliver nothing before; NATS 2.11.' }),
-    metadata: z
-      .record(z.string(), z.string())
-      .optional()
-      .openapi({ description: 'Whatever else is to be known of it.' }),
+    pause_until: anyTime.optional().openapi({ description: 'Deliver nothing before; NATS 2.11.' }),
+    metadata: metadata.optional().openapi({ description: 'Whatever else is to be known of it.' }),
   })
   .refine((config) => config.cursor === undefined || config.deliver_policy === undefined, {
     message: 'must not be given together with deliver_policy',
@@ -153,7 +151,7 @@ export const consumerListSchema = z
 
 export const pauseSchema = z
   .strictObject({
-    pause_until: z.iso.datetime({ offset: true }).openapi({ description: 'Deliver nothing before.' }),
+    pause_until: anyTime.openapi({ description: 'Deliver nothing before.' }),
   })
   .openapi('Pause', { description: 'How long a consumer is to pause.' })
 

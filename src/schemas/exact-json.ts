@@ -1,5 +1,6 @@
 /** Owns JSON that keeps every number as it was written: digits beyond a double's, 1e400, 5.00. */
-import { type BridgeError, refuse } from '../errors.ts'
+import { refuse } from '../errors.ts'
+import { tooDeep } from './json-bounds.ts'
 
 /** The source text of numbers, as ECMAScript's `JSON.parse` and `JSON.rawJSON` have it; TypeScript's own types lack it yet. */
 interface SourceTextAccess {
@@ -30,7 +31,7 @@ export function parseExactly(text: string): unknown {
   try {
     return MAY_PRINT_OTHERWISE.test(text) ? json.parse(text, keepNumber) : JSON.parse(text)
   } catch (failure) {
-    throw failure instanceof RangeError ? tooDeep() : refuse('body', 'must be JSON')
+    throw failure instanceof RangeError ? tooDeep('body') : refuse('body', 'must be JSON')
   }
 }
 
@@ -39,9 +40,6 @@ export function stringifyExactly(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch (failure) {
-    throw failure instanceof RangeError ? tooDeep() : failure
+    throw failure instanceof RangeError ? tooDeep('body') : failure
   }
 }
-
-/** Both ways are recursive in V8, which ends at some thousand levels. */
-const tooDeep = (): BridgeError => refuse('body', 'must not be nested so deeply')

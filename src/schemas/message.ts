@@ -2,11 +2,14 @@
 import type { MessageHeaders, StoredMessage } from '../jetstream.ts'
 import type { MessageForm, PayloadForm } from '../reading.ts'
 import { createEventEncoder } from './cloud-event-out.ts'
-import { seq, streamName, subject } from './names.ts'
-import { decodeText, toBase64 } from './payload.ts'
+import { seq, streamName } from './names.ts'
+import { decodeText, parseJson, toBase64, toOneLine } from './payload.ts'
 import * as z from './zod.ts'
 
-export const cursorText = z.string().min(1).openapi({
+/** Also what the parts of a ticket may be: all of it has to go into a URL. */
+const MAX_CURSOR_CHARS = 8_192
+
+export const cursorText = z.string().min(1).max(MAX_CURSOR_CHARS).openapi({
   description: 'A position in the stream, opaque and sealed: go on right after it.',
   example: 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg',
 })
@@ -21,7 +24,8 @@ const BASE64: object = { contentEncoding: 'base64' }
 
 const messageShape = {
   stream: streamName,
-  subject,
+  // Not the schema of a publish: what was published by NATS itself may be longer.
+  subject: z.string().openapi({ description: 'What it was published to.', example: 'orders.eu.42' }),
   seq,
   time: z.iso.datetime({ offset: true }).openapi({
     description: 'When the server stored it, with nanoseconds.',
@@ -101,13 +105,8 @@ function encodeHeaders(headers: MessageHeaders): string {
 function encodePayload(payload: Uint8Array, form: PayloadForm): string {
   const text = form === 'base64' ? undefined : decodeText(payload)
   if (text === undefined) return `"data_base64":"${toBase64(payload)}"`
-  return form === 'json' ? `"data":${JSON.stringify(text)}${parsed(text)}` : `"data":${JSON.stringify(text)}`
+  return form === 'json' ? `"data":${JSON.stringify(text)}${asJson(text)}` : `"data":${JSON.stringify(text)}`
 }
 
-function parsed(text: string): string {
-  try {
-    return `,"json":${JSON.stringify(JSON.parse(text))}`
-  } catch {
-    return ''
-  }
-}
+/** The text itself where it parses: parsed and written again, numbers would lose what a double cannot hold. */
+const asJson = (text: string): string => (parseJson(text) === undefined ? '' : `,"json":${toOneLine(text)}`)

@@ -12,13 +12,17 @@ export const MAX_FILTERS = 32
 const NOT_IN_NAMES = /[.*>/\\\s\p{C}]/u
 const NOT_IN_SUBJECTS = /[\s\p{C}]/u
 
+const NAME_TOO_LONG = `must be at most ${MAX_NAME_BYTES} bytes`
+const SUBJECT_TOO_LONG = `must be at most ${MAX_SUBJECT_BYTES} bytes`
+
 const bytesOf = (text: string) => new TextEncoder().encode(text).length
 
 const assetName = (kind: string) =>
   z
     .string()
     .min(1)
-    .refine((name) => bytesOf(name) <= MAX_NAME_BYTES, `must be at most ${MAX_NAME_BYTES} bytes`)
+    .max(MAX_NAME_BYTES, { abort: true, error: NAME_TOO_LONG })
+    .refine((name) => bytesOf(name) <= MAX_NAME_BYTES, NAME_TOO_LONG)
     .refine((name) => !NOT_IN_NAMES.test(name), 'must not hold . * > / \\, white space or control characters')
     .openapi({ description: `Name of the ${kind}.` })
 
@@ -31,8 +35,9 @@ const PLAIN_SUBJECT = /^[\w-]+(?:\.[\w-]+)*$/
 /** Why `text` is no subject to publish to; undefined where it is one. */
 export function subjectFault(text: string): string | undefined {
   if (text.length <= MAX_SUBJECT_BYTES && PLAIN_SUBJECT.test(text)) return undefined
+  if (text.length > MAX_SUBJECT_BYTES) return SUBJECT_TOO_LONG
   if (NOT_IN_SUBJECTS.test(text)) return 'must not hold white space or control characters'
-  if (bytesOf(text) > MAX_SUBJECT_BYTES) return `must be at most ${MAX_SUBJECT_BYTES} bytes`
+  if (bytesOf(text) > MAX_SUBJECT_BYTES) return SUBJECT_TOO_LONG
   const tokens = text.split('.')
   if (tokens.includes('')) return 'must not have an empty token'
   if (tokens.includes('*') || tokens.includes('>')) return 'must not have a wildcard'
@@ -40,26 +45,30 @@ export function subjectFault(text: string): string | undefined {
 }
 
 export function filterFault(text: string): string | undefined {
+  if (text.length > MAX_SUBJECT_BYTES) return SUBJECT_TOO_LONG
   const tokens = text.split('.')
   const tail = tokens.indexOf('>')
   if (tail !== -1 && tail !== tokens.length - 1) return '> must be the last token'
   return subjectFault(tokens.map((token) => (token === '*' || token === '>' ? 'any' : token)).join('.'))
 }
 
-/** Refuses with the reason that `fault` gives. */
-function withoutFault(fault: (text: string) => string | undefined) {
-  return z.string().superRefine((text, context) => {
-    const message = fault(text)
-    if (message !== undefined) context.addIssue({ code: 'custom', message })
-  })
+/** Refuses what is longer than `most` characters, else with the reason that `fault` gives. */
+function withoutFault(most: number, tooLong: string, fault: (text: string) => string | undefined) {
+  return z
+    .string()
+    .max(most, { abort: true, error: tooLong })
+    .superRefine((text, context) => {
+      const message = fault(text)
+      if (message !== undefined) context.addIssue({ code: 'custom', message })
+    })
 }
 
-export const subject = withoutFault(subjectFault).openapi({
+export const subject = withoutFault(MAX_SUBJECT_BYTES, SUBJECT_TOO_LONG, subjectFault).openapi({
   description: 'A subject without wildcards.',
   example: 'orders.eu.42',
 })
 
-export const subjectFilter = withoutFault(filterFault).openapi({
+export const subjectFilter = withoutFault(MAX_SUBJECT_BYTES, SUBJECT_TOO_LONG, filterFault).openapi({
   description: 'A subject, in which * stands for one token and > for all that follow.',
   example: 'orders.eu.>',
 })
@@ -69,9 +78,11 @@ const MAX_KEY_CHARS = 1_024
 // Lone surrogates, which UTF-8 cannot hold, and control characters, which headers cannot.
 const NOT_IN_KEYS = /[\p{Cc}\p{Cs}]/u
 
+const KEY_LENGTH = `must have from 1 to ${MAX_KEY_CHARS} characters`
+
 /** Why `text` is no idempotency key: JetStream and readers pass over white space around a header's value. */
 export function keyFault(text: string): string | undefined {
-  if (text === '' || text.length > MAX_KEY_CHARS) return `must have from 1 to ${MAX_KEY_CHARS} characters`
+  if (text === '' || text.length > MAX_KEY_CHARS) return KEY_LENGTH
   if (text.trim() !== text) return 'must not begin or end with white space'
   return NOT_IN_KEYS.test(text) ? 'must not hold control characters or lone surrogates' : undefined
 }
@@ -79,7 +90,7 @@ export function keyFault(text: string): string | undefined {
 /** The `Nats-Msg-Id` of an idempotency key, which tells it from those of others. */
 export type MessageIdOf = (key: string) => string
 
-export const idempotencyKey = withoutFault(keyFault).openapi({
+export const idempotencyKey = withoutFault(MAX_KEY_CHARS, KEY_LENGTH, keyFault).openapi({
   minLength: 1,
   maxLength: MAX_KEY_CHARS,
   example: 'order-7',
@@ -100,11 +111,15 @@ export const subjectFilters = z
     example: ['orders.eu.>'],
   })
 
+const MAX_INTEGER_CHARS = 16
+const NO_INTEGER = 'must be a whole number'
+
 /** A whole number in a query or path. */
 export function queryInteger(smallest: number, largest: number) {
   return z
     .string()
-    .regex(/^\d{1,16}$/, 'must be a whole number')
+    .max(MAX_INTEGER_CHARS, { abort: true, error: NO_INTEGER })
+    .regex(/^\d+$/, NO_INTEGER)
     .transform(Number)
     .refine((value) => value >= smallest && value <= largest, `must be from ${smallest} to ${largest}`)
     .openapi({ type: 'integer', minimum: smallest, maximum: largest })

@@ -1,6 +1,7 @@
 /** Owns the `Nats-*` headers that a publisher may set: their form, what they mean, and which server heeds them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, ServerInfo } from '../jetstream.ts'
+import { MAX_TEXT_CHARS } from './bounds.ts'
 import { filterFault, subjectFault } from './names.ts'
 import * as z from './zod.ts'
 
@@ -59,7 +60,7 @@ const since2_14 = () => LEVEL_OF_2_14
 const AT = '@at '
 
 /** By the name that JetStream gives it. Sources: NATS ADR-8, ADR-43, ADR-49, ADR-51. */
-const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
+const BY_NAME: Readonly<Record<string, NatsHeader>> = {
   [TTL]: {
     ...LIFETIME,
     description: 'How long the message lives: seconds, or such as `1h`, or `never`; NATS 2.11.',
@@ -169,7 +170,10 @@ const NATS_HEADERS: Readonly<Record<string, NatsHeader>> = {
   },
 }
 
-const SPELLINGS = new Map(Object.keys(NATS_HEADERS).map((name) => [name.toLowerCase(), name]))
+/** A publisher names headers as it likes, also `constructor`: a plain object would know that one. */
+const NATS_HEADERS: ReadonlyMap<string, NatsHeader> = new Map(Object.entries(BY_NAME))
+
+const SPELLINGS = new Map(Object.keys(BY_NAME).map((name) => [name.toLowerCase(), name]))
 
 /** JetStream's spelling of a name, whatever its case; undefined where a publisher may not set it. */
 export function spelledNatsHeader(name: string): string | undefined {
@@ -182,7 +186,7 @@ export function checkNatsHeaders(
   named: (header: string) => string = (header) => header,
 ): void {
   for (const name in headers) {
-    const known = NATS_HEADERS[name]
+    const known = NATS_HEADERS.get(name)
     if (!known) continue
     const [value = '', ...more] = headers[name] ?? []
     if (more.length > 0) throw refuse(named(name), 'must have one value')
@@ -196,7 +200,7 @@ export function checkNatsHeaders(
 /** Throws `not_supported` where the server would store a header and not heed it. */
 export function requireHeed(headers: MessageHeaders, { apiLevel, version }: ServerInfo): void {
   for (const name in headers) {
-    const level = NATS_HEADERS[name]?.level?.(headers[name]?.[0] ?? '') ?? 0
+    const level = NATS_HEADERS.get(name)?.level?.(headers[name]?.[0] ?? '') ?? 0
     if (level > apiLevel) throw notSupported(name, level, version)
   }
 }
@@ -208,8 +212,8 @@ export function notSupported(what: string, level: number, version: string): Brid
 
 /** Their part of a contract's request headers, with names in lower case. */
 export const natsHeaderSchemas = Object.fromEntries(
-  Object.entries(NATS_HEADERS).map(([name, { pattern, must, description, example }]) => [
+  Object.entries(BY_NAME).map(([name, { pattern, must, description, example }]) => [
     name.toLowerCase(),
-    z.string().regex(pattern, must).optional().openapi({ description, example }),
+    z.string().max(MAX_TEXT_CHARS).regex(pattern, must).optional().openapi({ description, example }),
   ]),
 )

@@ -1,7 +1,9 @@
 /** Owns the wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
+import { boundedRecord, MAX_DURATION_MS, MAX_PAYLOAD_CHARS, shortText } from './bounds.ts'
 import { stringifyExactly } from './exact-json.ts'
+import { MAX_HEADER_BYTES, MAX_HEADERS, requireBoundedHeaders } from './header-bounds.ts'
 import {
   idempotencyKey,
   integer,
@@ -33,6 +35,7 @@ import {
   spelledNatsHeader,
   TTL,
 } from './nats-headers.ts'
+import { jetStreamTime } from './times.ts'
 import * as z from './zod.ts'
 
 /** JetStream's shortest time to live, ms. */
@@ -41,25 +44,38 @@ const MS_PER_SECOND = 1_000
 /** Cron without its field of seconds. */
 const MINUTE_FIELDS = 5
 
-const wholeText = z.string().refine((text) => text.isWellFormed(), 'must not hold lone surrogates')
+/** A sign and a hundred digits. */
+const MAX_INCR_CHARS = 101
+const NO_INCR = 'must be a whole number, such as "+1"'
+
+const wholeText = z
+  .string()
+  .max(MAX_PAYLOAD_CHARS)
+  .refine((text) => text.isWellFormed(), 'must not hold lone surrogates')
 const headerValue = z
   .string()
-  .max(65_536)
+  .max(MAX_HEADER_BYTES)
   .refine((value) => value.trim() === value, 'must not begin or end with white space')
   .refine((value) => value.isWellFormed(), 'must not hold lone surrogates')
-const ttlMs = integer(MIN_TTL_MS)
+const ttlMs = integer(MIN_TTL_MS, MAX_DURATION_MS)
 
 export const outgoingSchema = z
   .strictObject({
     subject,
     data: wholeText.optional().openapi({ description: 'The payload as text.', example: '{"id":7}' }),
-    data_base64: z.base64().optional().openapi({ description: 'The payload in base64.', example: '/wD+' }),
+    data_base64: z
+      .base64()
+      .max(MAX_PAYLOAD_CHARS)
+      .optional()
+      .openapi({ description: 'The payload in base64.', example: '/wD+' }),
     json: z
       .unknown()
       .optional()
       .openapi({ description: 'The payload as JSON, stored as `application/json`.' }),
-    headers: z
-      .record(z.string().min(1), z.union([headerValue, z.array(headerValue)]))
+    headers: boundedRecord(z.union([headerValue, z.array(headerValue).max(MAX_HEADERS)]), {
+      members: MAX_HEADERS,
+      nameChars: MAX_HEADER_BYTES,
+    })
       .optional()
       .openapi({
         description: 'Headers by their names, `Nats-*` ones as on a publish of one message.',
@@ -68,7 +84,7 @@ export const outgoingSchema = z
     id: idempotencyKey
       .optional()
       .openapi({ description: "The idempotency key: stored once within the stream's duplicate window." }),
-    expected_stream: z.string().min(1).optional().openapi({ description: 'The stream that must store it.' }),
+    expected_stream: shortText.min(1).optional().openapi({ description: 'The stream that must store it.' }),
     expected_last_seq: integer(0)
       .optional()
       .openapi({ description: 'The last sequence of the stream must be this one.' }),
@@ -78,7 +94,7 @@ export const outgoingSchema = z
     expected_last_subject_seq_subject: subjectFilter.optional().openapi({
       description: 'The subject, or a filter, that `expected_last_subject_seq` is of; NATS 2.12.',
     }),
-    expected_last_msg_id: z.string().min(1).optional().openapi({
+    expected_last_msg_id: shortText.min(1).optional().openapi({
       description: 'The last message of the stream must have this `Nats-Msg-Id`, as reads show it.',
     }),
     ttl_ms: ttlMs
@@ -90,15 +106,14 @@ export const outgoingSchema = z
       .openapi({ description: 'Removes what came before it: in its subject, or in the whole stream.' }),
     incr: z
       .string()
-      .regex(/^[+-]?\d{1,100}$/, 'must be a whole number, such as "+1"')
+      .max(MAX_INCR_CHARS, { abort: true, error: NO_INCR })
+      .regex(/^[+-]?\d{1,100}$/, NO_INCR)
       .optional()
       .openapi({ description: 'Adds to the counter of the subject; NATS 2.12.', example: '+1' }),
-    deliver_at: z.iso
-      .datetime({ offset: true })
+    deliver_at: jetStreamTime
       .optional()
       .openapi({ description: 'Keeps the message and publishes it to `schedule_target` then; NATS 2.12.' }),
-    cron: z
-      .string()
+    cron: shortText
       .min(1)
       .optional()
       .openapi({
@@ -107,7 +122,7 @@ export const outgoingSchema = z
           '`@every 5m`, `@hourly`; NATS 2.14.',
         example: '30 9 * * mon-fri',
       }),
-    time_zone: z.string().min(1).optional().openapi({
+    time_zone: shortText.min(1).optional().openapi({
       description: 'The time zone of `cron`; UTC where there is none.',
       example: 'Europe/Amsterdam',
     }),
@@ -174,8 +189,7 @@ function withSeconds(cron: string): string {
 export function toOutgoing(said: Said, toId: MessageIdOf): OutgoingMessage {
   const named = (header: string) => memberOf(header, said)
   const payload = payloadOf(said)
-  const headers: Record<string, readonly string[]> = {}
-  if (said.headers) Object.assign(headers, toHeaders(said.headers))
+  const headers = toHeaders(said.headers ?? {})
   if (said.json !== undefined && !hasContentType(headers)) headers['Content-Type'] = ['application/json']
   for (const [member, name, write] of AS_HEADERS) {
     const value = said[member]
@@ -190,8 +204,9 @@ export function toOutgoing(said: Said, toId: MessageIdOf): OutgoingMessage {
   return addressed(said.subject, payload, headers)
 }
 
-/** A message to a subject that may be a client's. Throws `subject_not_found`. */
+/** A message to a subject that may be a client's, with headers within their bounds. Throws `subject_not_found`, `invalid_request`. */
 export function addressed(subject: string, payload: Uint8Array, headers: MessageHeaders): OutgoingMessage {
+  requireBoundedHeaders(headers)
   if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   return { subject, payload, headers }
 }
@@ -226,8 +241,9 @@ function otherThan(member: string, header: string, said: Said): string {
   return other ?? memberOf(header, said)
 }
 
-function toHeaders(said: NonNullable<Said['headers']>): MessageHeaders {
-  const headers: Record<string, readonly string[]> = {}
+function toHeaders(said: NonNullable<Said['headers']>): Record<string, readonly string[]> {
+  // Without a prototype, where there would be a `constructor` and a `toString` already.
+  const headers: Record<string, readonly string[]> = Object.create(null)
   for (const [name, value] of Object.entries(said)) {
     const own = /^nats-/i.test(name) ? spelledNatsHeader(name) : name
     if (own === undefined) throw refuse(`headers.${name}`, 'is not a header that a publisher may set')

@@ -1,6 +1,6 @@
 /** Owns the wire form of a failure, and which failures an operation declares. */
 
-import { ERRORS, type ErrorCode, type ProblemStatus } from '../errors.ts'
+import { ERRORS, type ErrorCode, MAX_FIELD_ERRORS, type ProblemStatus } from '../errors.ts'
 import * as z from './zod.ts'
 
 const fieldErrorSchema = z
@@ -35,11 +35,9 @@ export const problemSchema = z
     side_effects: z
       .enum(['none', 'possible'])
       .openapi({ description: 'Whether the request may have taken effect although it failed.' }),
-    errors: z
-      .array(fieldErrorSchema)
-      .readonly()
-      .optional()
-      .openapi({ description: 'The refused parts of the input.' }),
+    errors: z.array(fieldErrorSchema).max(MAX_FIELD_ERRORS).readonly().optional().openapi({
+      description: 'The refused parts of the input; where there are more, `detail` says how many.',
+    }),
     current_seq: z.number().int().optional().openapi({
       description:
         'With precondition_failed: the last sequence of the subject, or of the stream, 0 for none.',

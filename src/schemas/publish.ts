@@ -2,10 +2,16 @@
 
 import { refuse } from '../errors.ts'
 import type { MessageHeaders, PubAck } from '../jetstream.ts'
+import { MAX_PASSED_CHARS } from './bounds.ts'
 import { cursorText } from './message.ts'
 import { idempotencyKey, seq, streamName } from './names.ts'
 import { natsHeaderSchemas, spelledNatsHeader } from './nats-headers.ts'
 import * as z from './zod.ts'
+
+/** A sequence of up to 16 digits, and its quotes. */
+const MAX_IF_MATCH_CHARS = 18
+const NO_SEQUENCE = 'must be one quoted sequence, such as "41"'
+const passedText = z.string().max(MAX_PASSED_CHARS)
 
 export const publishHeaders = z.object({
   'idempotency-key': idempotencyKey.optional().openapi({
@@ -15,7 +21,8 @@ export const publishHeaders = z.object({
   }),
   'if-match': z
     .string()
-    .regex(/^"\d{1,16}"$/, 'must be one quoted sequence, such as "41"')
+    .max(MAX_IF_MATCH_CHARS, { abort: true, error: NO_SEQUENCE })
+    .regex(/^"\d+"$/, NO_SEQUENCE)
     .optional()
     .openapi({ description: 'The last sequence of the subject must be this one.', example: '"41"' }),
   'if-none-match': z
@@ -23,8 +30,8 @@ export const publishHeaders = z.object({
     .optional()
     .openapi({ description: 'The subject must have no message yet.' }),
   ...natsHeaderSchemas,
-  traceparent: z.string().optional().openapi({ description: 'W3C trace context, stored with the message.' }),
-  tracestate: z.string().optional().openapi({ description: 'W3C trace state, stored with the message.' }),
+  traceparent: passedText.optional().openapi({ description: 'W3C trace context, stored with the message.' }),
+  tracestate: passedText.optional().openapi({ description: 'W3C trace state, stored with the message.' }),
 })
 
 /** The headers that the schema looks at. */
@@ -74,7 +81,7 @@ const NATS_PREFIX = 'nats-'
  * `Order-Id`. Throws `invalid_request` for a `Nats-*` name that a publisher may not set.
  */
 export function toMessageHeaders(sent: readonly (readonly [string, string])[]): MessageHeaders {
-  const headers: Record<string, string[]> = {}
+  const headers: Record<string, string[]> = Object.create(null)
   for (const [name, value] of sent) {
     const ownName = toMessageHeaderName(name)
     if (ownName !== undefined) headers[ownName] = [toText(value)]

@@ -1,11 +1,12 @@
 /** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
 
 import type { Start } from '../reading.ts'
+import { MAX_PASSED_CHARS } from './bounds.ts'
 import { cloudEventSchema } from './cloud-event.ts'
 import { cursorText, messageSchema, payloadForm } from './message.ts'
 import { queryInteger, subjectFilters } from './names.ts'
 import { problemSchema } from './problem.ts'
-import { toNanos } from './time.ts'
+import { isJetStreamTime } from './time.ts'
 import * as z from './zod.ts'
 
 /** As long as a token may be. */
@@ -16,6 +17,9 @@ export const DEFAULT_LIMIT = 100
 const MAX_WAIT_MS = 60_000
 const MAX_TAIL = 100_000
 const MAX_PAGE_BYTES = 64 * 1_024 * 1_024
+
+/** The longest is a time with nanoseconds and an offset. */
+const MAX_START_CHARS = 64
 
 /** Reads `seq:42` and the like. Undefined where the text is no start. */
 function parseStart(text: string): Start | undefined {
@@ -30,13 +34,14 @@ function parseStart(text: string): Start | undefined {
   const count = /^\d{1,16}$/.test(value) ? Number(value) : 0
   if (kind === 'seq' && count >= 1) return { at: 'seq', seq: count }
   if (kind === 'tail' && count >= 1 && count <= MAX_TAIL) return { at: 'tail', count }
-  if (kind === 'time' && toNanos(value) !== undefined) return { at: 'time', time: value }
+  if (kind === 'time' && isJetStreamTime(value)) return { at: 'time', time: value }
   return undefined
 }
 
 /** Where to begin, as written. */
 export const startText = z
   .string()
+  .max(MAX_START_CHARS)
   .refine((text) => parseStart(text) !== undefined, {
     message: `must be beginning, new, last, last_per_subject, seq:N, time:RFC3339 or tail:N (N up to ${MAX_TAIL})`,
   })
@@ -95,6 +100,7 @@ export const readQuery = z.strictObject({
   }),
   ticket: z
     .string()
+    .max(MAX_PASSED_CHARS)
     .optional()
     .openapi({ description: 'A ticket from `POST /v1/tickets`, for server-sent events alone.' }),
 })

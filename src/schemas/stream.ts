@@ -1,18 +1,24 @@
 /** Owns the wire form of streams: JetStream's own configuration, with durations in milliseconds. */
 
 import type { StreamInfo } from '../jetstream.ts'
+import { MAX_DURATION_MS, MAX_SUBJECTS, metadata, shortText } from './bounds.ts'
 import { toWire } from './durations.ts'
 import { integer, streamName, subjectFilter } from './names.ts'
+import { jetStreamTime } from './times.ts'
 import * as z from './zod.ts'
+
+/** Far more than streams have. */
+const MAX_SOURCES = 256
+const MAX_TAGS = 64
 
 /** -1 is JetStream's word for no limit. */
 const limit = integer(-1)
-const durationMs = integer(0)
+const durationMs = integer(0, MAX_DURATION_MS)
 
 const subjectTransform = z
   .strictObject({
-    src: z.string().openapi({ description: 'The subjects it is for.', example: 'orders.*.*' }),
-    dest: z.string().openapi({ description: 'What they become.', example: 'sales.{{wildcard(2)}}' }),
+    src: shortText.openapi({ description: 'The subjects it is for.', example: 'orders.*.*' }),
+    dest: shortText.openapi({ description: 'What they become.', example: 'sales.{{wildcard(2)}}' }),
   })
   .openapi('SubjectTransform', { description: 'Renames subjects.' })
 
@@ -20,19 +26,17 @@ const source = z
   .strictObject({
     name: streamName,
     opt_start_seq: integer(0).optional().openapi({ description: 'Copy from this sequence on.' }),
-    opt_start_time: z.iso
-      .datetime({ offset: true })
-      .optional()
-      .openapi({ description: 'Copy what was stored since.' }),
-    filter_subject: z.string().optional().openapi({ description: 'Copy only these subjects.' }),
+    opt_start_time: jetStreamTime.optional().openapi({ description: 'Copy what was stored since.' }),
+    filter_subject: shortText.optional().openapi({ description: 'Copy only these subjects.' }),
     subject_transforms: z
       .array(subjectTransform)
+      .max(MAX_SUBJECTS)
       .optional()
       .openapi({ description: 'Copy only these subjects, renamed.' }),
     external: z
       .strictObject({
-        api: z.string().openapi({ description: "The prefix of that account's or domain's JetStream API." }),
-        deliver: z.string().optional().openapi({ description: 'The prefix of the subjects to deliver to.' }),
+        api: shortText.openapi({ description: "The prefix of that account's or domain's JetStream API." }),
+        deliver: shortText.optional().openapi({ description: 'The prefix of the subjects to deliver to.' }),
       })
       .optional()
       .openapi({ description: 'A stream of another account or domain.' }),
@@ -40,9 +44,10 @@ const source = z
   .openapi('StreamSource', { description: 'A stream to copy from.' })
 
 const configFields = {
-  description: z.string().optional().openapi({ description: 'For people.' }),
+  description: shortText.optional().openapi({ description: 'For people.' }),
   subjects: z
     .array(subjectFilter)
+    .max(MAX_SUBJECTS)
     .optional()
     .openapi({ description: 'The subjects it listens on.', example: ['orders.>'] }),
   retention: z.enum(['limits', 'interest', 'workqueue']).default('limits').openapi({
@@ -82,23 +87,28 @@ const configFields = {
     .optional(),
   republish: z
     .strictObject({
-      src: z.string().optional().openapi({ description: 'Only these subjects.' }),
-      dest: z.string().openapi({ description: 'The subjects to publish them on.' }),
+      src: shortText.optional().openapi({ description: 'Only these subjects.' }),
+      dest: shortText.openapi({ description: 'The subjects to publish them on.' }),
       headers_only: z.boolean().optional().openapi({ description: 'Without the payloads.' }),
     })
     .optional()
     .openapi({ description: 'Publishes what is stored, on NATS itself.' }),
   placement: z
     .strictObject({
-      cluster: z.string().optional().openapi({ description: 'The name of the cluster.' }),
-      tags: z.array(z.string()).optional().openapi({ description: 'The servers must have them all.' }),
-      preferred: z.string().optional().openapi({ description: 'The server that is to lead.' }),
+      cluster: shortText.optional().openapi({ description: 'The name of the cluster.' }),
+      tags: z
+        .array(shortText)
+        .max(MAX_TAGS)
+        .optional()
+        .openapi({ description: 'The servers must have them all.' }),
+      preferred: shortText.optional().openapi({ description: 'The server that is to lead.' }),
     })
     .optional()
     .openapi({ description: 'Which servers keep it.' }),
   mirror: source.openapi({ description: 'The one stream that this is a copy of.' }).optional(),
   sources: z
     .array(source)
+    .max(MAX_SOURCES)
     .optional()
     .openapi({ description: 'Streams whose messages are copied into this one.' }),
   mirror_direct: z
@@ -146,10 +156,7 @@ const configFields = {
     })
     .optional()
     .openapi({ description: 'What consumers of it may have, and have by default.' }),
-  metadata: z
-    .record(z.string(), z.string())
-    .optional()
-    .openapi({ description: 'Whatever else is to be known of it.' }),
+  metadata: metadata.optional().openapi({ description: 'Whatever else is to be known of it.' }),
 }
 
 export const streamConfigSchema = z

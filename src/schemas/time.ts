@@ -4,15 +4,48 @@ const NANOS_PER_MS = 1_000_000n
 const NANOS_PER_SECOND = 1_000_000_000n
 const MS_PER_SECOND = 1_000
 
-const RFC3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/
+const RFC3339 =
+  /^((\d{4}-\d{2})-(\d{2})T([01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
 /** Nanoseconds since 1970 of an RFC 3339 time. Undefined where the text is not one. */
 export function toNanos(time: string): bigint | undefined {
-  const [, seconds, fraction = '', zone] = RFC3339.exec(time) ?? []
-  if (seconds === undefined || zone === undefined) return undefined
+  const [, seconds, month, day, , fraction = '', zone] = RFC3339.exec(time) ?? []
+  if (seconds === undefined || zone === undefined || !hasDay(month, day)) return undefined
   const ms = Date.parse(seconds + zone)
   if (Number.isNaN(ms)) return undefined
   return BigInt(ms) * NANOS_PER_MS + BigInt(fraction.padEnd(9, '0'))
+}
+
+/** Nanoseconds in 64 bits, as JetStream counts them: of other times it makes some time in between. */
+const MAX_NANOS = 2n ** 63n - 1n
+
+/** Whether a text is an RFC 3339 time that JetStream can count. */
+export function isJetStreamTime(text: string): boolean {
+  const nanos = toNanos(text)
+  return nanos !== undefined && nanos <= MAX_NANOS && nanos >= -MAX_NANOS
+}
+
+/** Whether a month, as `yyyy-mm`, has a day: `Date` goes on into the next month where it does not. */
+function hasDay(month = '', day = ''): boolean {
+  return new Date(`${month}-${day}T00:00:00Z`).getUTCDate() === Number(day)
+}
+
+const ANY_TIME =
+  /^(\d{4}-\d{2})-(\d{2})T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,30})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i
+const LEAP_SECOND = /:60(?=\.|z|[+-])/i
+
+/** Whether a text is a time of RFC 3339, of any year. `leapSeconds`: also one that a clock has at the end of a month alone. */
+export function isTime(text: string, { leapSeconds = false } = {}): boolean {
+  const [, month, day] = ANY_TIME.exec(text) ?? []
+  if (month === undefined || !hasDay(month, day)) return false
+  return !LEAP_SECOND.test(text) || (leapSeconds && endsMonth(text))
+}
+
+/** Whether the second after a leap second is the first one of a month, in UTC. */
+function endsMonth(text: string): boolean {
+  const before = text.toUpperCase().replace(/:60(\.\d+)?/, ':59')
+  const next = new Date(Date.parse(before) + MS_PER_SECOND)
+  return next.getUTCDate() === 1 && next.getUTCHours() + next.getUTCMinutes() + next.getUTCSeconds() === 0
 }
 
 const SECONDS_LENGTH = 'yyyy-mm-ddThh:mm:ss'.length

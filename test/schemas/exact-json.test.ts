@@ -63,7 +63,9 @@ describe('parseExactly', () => {
 
   it('refuses what is nested too deeply to be walked', () => {
     const nest = (inner: string) => '['.repeat(100_000) + inner + ']'.repeat(100_000)
-    expect(() => parseExactly(nest('1e400'))).toThrow('body: must not be nested so deeply')
-    expect(() => stringifyExactly(parseExactly(nest('1')))).toThrow('body: must not be nested so deeply')
+    expect(() => parseExactly(nest('1e400'))).toThrow('body: must not be nested more than 1000 deep')
+    expect(() => stringifyExactly(parseExactly(nest('1')))).toThrow(
+      'body: must not be nested more than 1000 deep',
+    )
   })
 })

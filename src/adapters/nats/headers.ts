@@ -1,5 +1,5 @@
 /** Owns message headers: plain records to nats.ws, and header blocks of received messages to plain records. */
-import { headers, type Msg, type MsgHdrs, NatsError } from 'nats.ws'
+import type { Msg, MsgHdrs } from 'nats.ws'
 import { refuse } from '../../errors.ts'
 import type { MessageHeaders } from '../../jetstream.ts'
 
@@ -17,18 +17,27 @@ export interface HeaderBlock {
 
 const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map(), bytes: new Uint8Array(0) }
 
+// A colon ends a name, and white space is no part of one.
+const NOT_IN_A_NAME = /[^!-9;-~]/
+const NOT_IN_A_VALUE = /[\r\n]/
+const UTF8 = new TextEncoder()
+
 /**
  * Headers in the form nats.ws sends; undefined where there are none. Throws `invalid_request` naming the header.
- * Uses `append`, which validates: `MsgHdrsImpl.fromRecord` lets a line break smuggle further headers.
+ * Written in one pass: what nats.ws has for this looks through all names for each one. A line break in a value would smuggle
+ * further headers. How many there may be is checked where a message is made.
  */
 export function encodeHeaders(record: MessageHeaders): MsgHdrs | undefined {
-  const names = Object.keys(record)
-  if (names.length === 0) return undefined
-  const encoded = headers()
-  for (const name of names) {
-    for (const value of record[name] ?? []) append(encoded, name, value)
+  const lines: string[] = []
+  for (const name of Object.keys(record)) {
+    if (name === '') throw refuse('headers', 'a name is empty')
+    if (NOT_IN_A_NAME.test(name)) throw cannotCarry(name)
+    for (const value of record[name] ?? []) {
+      if (NOT_IN_A_VALUE.test(value)) throw cannotCarry(name)
+      lines.push(`${name}: ${value.trim()}`)
+    }
   }
-  return encoded
+  return lines.length === 0 ? undefined : toBlock(`${VERSION}\r\n${lines.join('\r\n')}\r\n\r\n`)
 }
 
 /** What headers take of a message on the wire, bytes. */
@@ -38,14 +47,13 @@ export const encodedBytes = (encoded: MsgHdrs | undefined): number =>
 /** What nats.ws sends, which its types do not show. */
 type EncodableHeaders = MsgHdrs & { encode(): Uint8Array }
 
-function append(encoded: MsgHdrs, name: string, value: string): void {
-  if (name === '') throw refuse('headers', 'a name is empty')
-  try {
-    encoded.append(name, value)
-  } catch (err) {
-    if (!(err instanceof NatsError)) throw err
-    throw refuse(`headers.${name}`, 'has a character that NATS headers cannot carry')
-  }
+const cannotCarry = (name: string) =>
+  refuse(`headers.${name}`, 'has a character that NATS headers cannot carry')
+
+/** Of headers that are to be sent, nats.ws asks no more than their bytes. */
+function toBlock(text: string): MsgHdrs {
+  const bytes = UTF8.encode(text)
+  return { encode: () => bytes } as unknown as MsgHdrs
 }
 
 /**
