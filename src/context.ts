@@ -64,6 +64,8 @@ export interface Dependencies extends Limits {
 }
 
 export interface AppEnv {
+  /** On Node: the request as it came. */
+  Bindings: { readonly incoming?: { readonly url?: string } }
   Variables: {
     requestId: string
     dependencies: Dependencies

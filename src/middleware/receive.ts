@@ -5,6 +5,7 @@ import { answerProblem, completeAnswer } from '../answer.ts'
 import type { AppEnv, Dependencies } from '../context.ts'
 import { identify, isPublic } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
+import { requirePlainPath } from './paths.ts'
 
 /**
  * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
@@ -25,6 +26,7 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
       const preflight = admitOrigin(c, listedOrigins, publicAddress)
       if (preflight) c.res = preflight
       else {
+        requirePlainPath(c)
         await admit(c, dependencies)
         await next()
       }
