@@ -101,6 +101,23 @@ export function isReserved(subjectText: string): boolean {
   return subjectText.startsWith('$') || subjectText === '_INBOX' || subjectText.startsWith('_INBOX.')
 }
 
+/** A query in which lists may be named as axios, jQuery and PHP name them: `subject[]` is `subject`. */
+export function withLists<Query extends z.ZodObject>(names: readonly string[], query: Query): Query {
+  const merging = z.preprocess((said) => {
+    if (typeof said !== 'object' || said === null) return said
+    const merged: Record<string, unknown> = { ...said }
+    for (const name of names) {
+      const { [`${name}[]`]: bracketed, [name]: plain = [] } = merged
+      if (bracketed === undefined) continue
+      delete merged[`${name}[]`]
+      merged[name] = [plain, bracketed].flat()
+    }
+    return merged
+  }, query)
+  // Routes take it as the query that it is behind the first step.
+  return merging as unknown as Query
+}
+
 /** A list in a query, by repeating the parameter. */
 export const subjectFilters = z
   .preprocess((said) => (said === undefined ? [] : [said].flat()), z.array(subjectFilter).max(MAX_FILTERS))

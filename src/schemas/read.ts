@@ -4,7 +4,7 @@ import type { Start } from '../reading.ts'
 import { MAX_PASSED_CHARS } from './bounds.ts'
 import { cloudEventSchema } from './cloud-event.ts'
 import { cursorText, messageSchema, payloadForm } from './message.ts'
-import { queryInteger, subjectFilters } from './names.ts'
+import { queryInteger, subjectFilters, withLists } from './names.ts'
 import { problemSchema } from './problem.ts'
 import { isJetStreamTime } from './time.ts'
 import * as z from './zod.ts'
@@ -69,7 +69,7 @@ export const lastEventId = z
       'and it goes before `cursor`.',
   })
 
-export const readQuery = z.strictObject({
+const query = z.strictObject({
   subject: subjectFilters,
   cursor: cursorText.optional(),
   lastEventId,
@@ -104,6 +104,8 @@ export const readQuery = z.strictObject({
     .optional()
     .openapi({ description: 'A ticket from `POST /v1/tickets`, for server-sent events alone.' }),
 })
+
+export const readQuery = withLists(['subject'], query)
 
 export type ReadQuery = z.output<typeof readQuery>
 

@@ -323,6 +323,22 @@ onEveryTarget((target) => {
       }
     })
 
+    test('subjects named with brackets, as axios, jQuery and PHP name lists', async () => {
+      const orders = await target.makeStream()
+      for (const tail of ['a', 'b', 'c']) await target.bridge.publish(orders.subject(tail))
+      const [a, b, c] = ['a', 'b', 'c'].map((tail) => orders.subject(tail))
+      const read = async (query: string) =>
+        (await target.bridge.ok<Page>(`GET ${orders.path}/messages?${query}`)).messages.map(
+          ({ subject }) => subject,
+        )
+
+      expect(await read(`subject[]=${a}&subject[]=${c}`)).toEqual([a, c])
+      expect(await read(`subject%5B%5D=${b}`)).toEqual([b])
+      expect(await read(`subject=${a}&subject[]=${b}`)).toEqual([a, b])
+      for (const query of [`limit[]=1`, `subject[0]=${a}`, 'subject[]=a..b', 'constructor[]=1'])
+        expect((await target.bridge.send(`GET ${orders.path}/messages?${query}`)).status).toBe(400)
+    })
+
     test.each(['foo', 'Limit', 'filter', 'offset', '__proto__', 'constructor'])(
       '400 naming the query parameter %s, which is unknown',
       async (name) => {
