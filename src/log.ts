@@ -72,5 +72,17 @@ function failureMembers({ code, detail, cause }: LoggedFailure): string {
   return `,${JSON.stringify(members).slice(1, -1)}`
 }
 
-const causeText = (cause: unknown) =>
-  cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+/** Where and why something failed. Runtimes quote the value that they do not take, which may be a payload or a header's. */
+function causeText(cause: unknown): string {
+  if (!(cause instanceof Error)) return withoutQuotes(String(cause))
+  const { name, message, stack = '' } = cause
+  const frames = stack.split('\n').filter((line) => FRAME.test(line))
+  return [`${name}: ${withoutQuotes(message)}`, ...frames].join('\n')
+}
+
+const FRAME = /^ {4}at /
+const MAX_MESSAGE_CHARS = 500
+
+/** From the first quote to the last: a value may hold quotes itself. */
+const withoutQuotes = (text: string): string =>
+  text.replace(/["'`][\s\S]*["'`]/, '"…"').slice(0, MAX_MESSAGE_CHARS)

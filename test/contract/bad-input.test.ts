@@ -107,6 +107,53 @@ onEveryTarget((target) => {
       }
     })
 
+    const TYPES = [
+      'application/json; charset=utf-8',
+      'Application/JSON',
+      'application/json;',
+      'application/json ; charset=utf-8',
+      'application/json;charset="utf-8"',
+      'application/json; a="b;c"; d=e;',
+      ' application/json\t',
+      'application/json; charset',
+    ]
+
+    test.each(TYPES)('JSON taken wherever it is, as %j', async (type) => {
+      for (const { request, status, body } of await sendAll('{"nobody":1}', { 'Content-Type': type }))
+        expect({ request, status, body }).toMatchObject({ request, ...refusal('nobody') })
+      const batch = await target.bridge.send<{ results: object[] }>('POST /v1/messages', {
+        body: JSON.stringify({ messages: [{ subject: stream.subject('typed'), data: 'x' }] }),
+        headers: { 'Content-Type': type },
+      })
+      expect(batch.status).toBe(200)
+    })
+
+    test.each([
+      ['application/x-ndjson', 200],
+      ['application/cloudevents+json', 201],
+      ['application/cloudevents-batch+json', 200],
+    ])('%s taken with a semicolon at its end, and white space', async (type, status) => {
+      const event = {
+        specversion: '1.0',
+        id: type,
+        source: '/s',
+        type: 't',
+        subject: stream.subject('typed'),
+      }
+      const body = type.includes('ndjson')
+        ? { subject: event.subject }
+        : type.includes('batch')
+          ? [event]
+          : event
+      for (const spelled of [`${type};`, `${type} ; charset=utf-8`, type.toUpperCase()]) {
+        const answer = await target.bridge.send('POST /v1/messages', {
+          body: JSON.stringify(body),
+          headers: { 'Content-Type': spelled },
+        })
+        expect(answer.status).toBeOneOf([status, 200])
+      }
+    })
+
     test('JSON taken with a charset and in any case', async () => {
       for (const type of ['application/json; charset=utf-8', 'Application/JSON']) {
         const answer = await target.bridge.send(`POST ${consumer}/pull`, {

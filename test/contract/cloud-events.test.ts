@@ -253,6 +253,54 @@ onEveryTarget((target) => {
       },
     )
 
+    const FULL: Headers = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/a', 'ce-type': 't' }
+
+    test.each<[string, string, Headers]>([
+      ['a time that is none', 'ce-time', { 'ce-time': 'yesterday' }],
+      ['30 February', 'ce-time', { 'ce-time': '2026-02-30T00:00:00Z' }],
+      ['an hour 24', 'ce-time', { 'ce-time': '2026-01-01T24:00:00Z' }],
+      ['a leap second in the middle of a month', 'ce-time', { 'ce-time': '2026-11-20T23:59:60Z' }],
+      ['an offset of a day', 'ce-time', { 'ce-time': '2026-01-01T00:00:00+24:00' }],
+      ['another version', 'ce-specversion', { 'ce-specversion': '0.3' }],
+      ['white space in the source', 'ce-source', { 'ce-source': '/a%20b' }],
+      ['an empty subject', 'ce-subject', { 'ce-subject': '' }],
+      ['an empty schema', 'ce-dataschema', { 'ce-dataschema': '' }],
+      ['a value that is no UTF-8', 'ce-type', { 'ce-type': 'a%FFb' }],
+      ['an extension that is no UTF-8', 'ce-name', { 'ce-name': '%C0%AF' }],
+      ['a surrogate', 'ce-name', { 'ce-name': '%ED%A0%80' }],
+      ['a control character', 'ce-name', { 'ce-name': 'a%00b' }],
+      ['a noncharacter', 'ce-name', { 'ce-name': '%EF%BF%BF' }],
+      ['a name with an underscore', 'ce-my_name', { 'ce-my_name': 'x' }],
+      ['a name with a hyphen', 'ce-my-name', { 'ce-my-name': 'x' }],
+      ['a name that is too long', `ce-${'a'.repeat(65)}`, { [`ce-${'a'.repeat(65)}`]: 'x' }],
+      ['data as an attribute', 'ce-data', { 'ce-data': 'x' }],
+      ['a type of the data that is none', 'content-type', { 'Content-Type': 'text' }],
+    ])('400 in binary mode, as in structured mode, for %s', async (_, field, headers) => {
+      for (const path of ['/v1/messages?subject=', `/v1/subjects/${stream.subject('a')}/messages`])
+        expect(
+          await target.bridge.send(`POST ${path.replace(/=$/, `=${stream.subject('a')}`)}`, {
+            headers: { ...FULL, ...headers },
+            body: 'x',
+          }),
+        ).toMatchObject(refusal(field))
+    })
+
+    test.each<[string, Headers]>([
+      ['a leap second', { 'ce-time': '2016-12-31T23:59:60Z' }],
+      ['a leap second elsewhere on earth', { 'ce-time': '2017-01-01T05:29:60.5+05:30' }],
+      ['a time in lower case', { 'ce-time': '2026-11-20t10:00:00z' }],
+      ['29 February of a leap year', { 'ce-time': '2024-02-29T00:00:00.123456789012Z' }],
+      ['an encoded value', { 'ce-name': 'caf%C3%A9%20%E2%82%AC' }],
+      ['a percent sign that encodes nothing', { 'ce-name': '100%' }],
+      ['the names that every object has', { 'ce-constructor': 'a', 'ce-valueof': 'b' }],
+      ['a type with a semicolon at its end', { 'Content-Type': 'application/json;' }],
+    ])('201 in binary mode for %s', async (_, headers) => {
+      const orders = await target.makeStream()
+      const path = `/v1/subjects/${orders.subject('a')}/messages`
+      const answer = await target.bridge.send(`POST ${path}`, { headers: { ...FULL, ...headers }, body: '1' })
+      expect(answer.status).toBe(201)
+    })
+
     test('201 and every digit kept of numbers that a double does not hold', async () => {
       const orders = await target.makeStream()
       const data = '{"big":12345678901234567890,"small":0.1234567890123456789,"huge":1e400}'
