@@ -5,6 +5,7 @@ import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { createRouter, noQuery } from '../router.ts'
+import { MAX_PASSED_CHARS } from '../schemas/bounds.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { problemsOf } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
@@ -18,7 +19,11 @@ const documentSchema = z.looseObject({
 })
 
 const conditional = z.object({
-  'if-none-match': z.string().optional().openapi({ description: 'An `ETag` seen before.' }),
+  'if-none-match': z
+    .string()
+    .max(MAX_PASSED_CHARS)
+    .optional()
+    .openapi({ description: 'An `ETag` seen before.' }),
 })
 const etagHeader = z.object({
   ETag: z.string().openapi({ description: 'Changes with what is answered.' }),
