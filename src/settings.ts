@@ -181,6 +181,17 @@ const settingsSchema = plainSchema.transform((said) => {
   return { ...said, ...(Object.fromEntries(shares) as Record<Share, number>) }
 })
 
+/** Settings that are missing or wrong. `names`: which; the message says what is wrong with each, and shows no value. */
+export class BadSettings extends Error {
+  readonly names: readonly string[]
+
+  constructor(complaints: readonly { readonly name: string; readonly message: string }[]) {
+    super(`Bad settings. ${complaints.map(({ name, message }) => `${name}: ${message}`).join('; ')}`)
+    this.name = 'BadSettings'
+    this.names = [...new Set(complaints.map(({ name }) => name))]
+  }
+}
+
 export type Settings = z.output<typeof settingsSchema>
 
 /** Durable Objects that one credential has: readers and the rest share them, each as many as they need. */
@@ -217,12 +228,12 @@ export function readSettings(env: Environment): Settings {
   const parsed = settingsSchema.safeParse(said)
   if (parsed.success && notText.length === 0) return parsed.data
   const complaints = [
-    ...notText.map((name) => `${name}: must be text, a number or a boolean`),
+    ...notText.map((name) => ({ name, message: 'must be text, a number or a boolean' })),
     ...(parsed.error?.issues ?? [])
-      .filter(({ path }) => !notText.includes(String(path[0])))
-      .map((issue) => `${String(issue.path[0])}: ${issue.message}`),
+      .map(({ path, message }) => ({ name: String(path[0]), message }))
+      .filter(({ name }) => !notText.includes(name)),
   ]
-  throw new Error(`Bad settings. ${complaints.join('; ')}`)
+  throw new BadSettings(complaints)
 }
 
 /** What is to be said at the start of names in the environment, and never of values: old ones, and ones that are likely mistakes. */

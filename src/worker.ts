@@ -14,7 +14,7 @@ import { createLog } from './log.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath } from './middleware/authenticate.ts'
-import { readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
+import { BadSettings, readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
 import { createTimers } from './timers.ts'
 import { version } from './version.ts'
 
@@ -130,7 +130,10 @@ function answerLostHost(request: Request, cause: unknown, { log, settings }: Dep
 
 function refuseAll(failure: unknown): Response {
   console.error(failure instanceof Error ? failure.message : 'Bad settings.')
-  return problemResponse(failure)
+  if (!(failure instanceof BadSettings)) return problemResponse(failure)
+  // Names alone: what a setting is may be a secret.
+  const detail = `Bad or missing settings of this bridge: ${failure.names.join(', ')}. Its log says more.`
+  return problemResponse(new BridgeError('internal', detail))
 }
 
 function problemResponse(failure: unknown, headers: Readonly<Record<string, string>> = {}): Response {

@@ -7,6 +7,7 @@ import {
   type KeyObject,
   randomFillSync,
 } from 'node:crypto'
+import { BadSettings } from '../settings.ts'
 
 const CIPHER = 'aes-256-gcm'
 /** Sets the derived key apart from any other that may be derived some day. */
@@ -34,23 +35,24 @@ export interface Key {
 /** The keys in order: the first seals, all open. */
 export type Keyring = readonly [Key, ...Key[]]
 
+const badKeys = (message: string) => new BadSettings([{ name: 'TOKEN_KEYS', message }])
+
 /**
  * Reads `id:base64url` texts, as the setting TOKEN_KEYS has them.
  * Throws where a key is not 32 bytes, or where two have one id: a token names its key by the id alone.
  */
 export function readKeyring(texts: readonly string[]): Keyring {
   const [first, ...others] = texts.map(readKey)
-  if (!first) throw new Error('Bad settings. TOKEN_KEYS: must hold at least one key')
+  if (!first) throw badKeys('must hold at least one key')
   const ids = new Set([first, ...others].map(({ id }) => id))
-  if (ids.size < texts.length)
-    throw new Error('Bad settings. TOKEN_KEYS: each key must have an id of its own')
+  if (ids.size < texts.length) throw badKeys('each key must have an id of its own')
   return [first, ...others]
 }
 
 function readKey(text: string): Key {
   const [id = '', encoded = ''] = text.split(':')
   const bytes = Buffer.from(encoded, 'base64url')
-  if (bytes.length !== 32) throw new Error('Bad settings. TOKEN_KEYS: a key must be 32 bytes')
+  if (bytes.length !== 32) throw badKeys('a key must be 32 bytes')
   const derived = hkdfSync('sha256', bytes, '', BLOCK_PURPOSE, bytes.length)
   return { id, secret: createSecretKey(bytes), blockSecret: createSecretKey(Buffer.from(derived)) }
 }

@@ -137,7 +137,12 @@ describe.runIf(HOSTS.includes('workerd'))('on workerd', () => {
       expect([path, answer.status, body]).toMatchObject([
         path,
         500,
-        { code: 'internal', detail: 'An unexpected failure.' },
+        {
+          code: 'internal',
+          detail: expect.stringMatching(
+            new RegExp(`^Bad or missing settings of this bridge: .*\\b${setting}\\b`),
+          ),
+        },
       ])
       expect(answer.headers.get('Content-Type')).toBe('application/problem+json')
     }
