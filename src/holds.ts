@@ -15,11 +15,11 @@ export interface Hold {
   take(bytes: number, kind?: HeldKind): void
   /** Counts them where there is room, and answers whether there is. */
   tryTake(bytes: number, kind: HeldKind): boolean
-  /** Waits for room for at most `withinMs`, then throws as `requireRoom`. */
-  wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void>
+  /** Counts them when there is room, for which it waits at most `withinMs`, then throws as `requireRoom`; undefined: at once. */
+  wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void> | undefined
   /** Gives some of them back. */
   give(bytes: number, kind: HeldKind): void
-  /** Gives back all that was taken. What still waits for room gets none. */
+  /** Gives back all that was taken, for good: what is taken later is not counted. */
   release(): void
 }
 
@@ -73,12 +73,14 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
     const byKind: Partial<Record<HeldKind, number>> = {}
     let isOver = false
     const change = (bytes: number, kind: HeldKind) => {
+      // What comes after the end is of work that nobody waits for any more.
+      if (isOver) return
       byKind[kind] = (byKind[kind] ?? 0) + bytes
       ledger.change(entry, bytes, kind)
     }
     const hold: Hold = {
       requireRoom(bytes) {
-        const bound = ledger.boundOver(entry, bytes)
+        const bound = isOver ? undefined : ledger.boundOver(entry, bytes)
         if (bound !== undefined) throw refusal(bound)
       },
       take(bytes, kind = 'bodies') {
@@ -86,18 +88,18 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
         change(bytes, kind)
       },
       tryTake(bytes, kind) {
-        if (ledger.boundOver(entry, bytes) !== undefined) return false
+        if (!isOver && ledger.boundOver(entry, bytes) !== undefined) return false
         change(bytes, kind)
         return true
       },
       wait(bytes, kind, withinMs) {
         // Whoever has waited longer goes first.
-        if (waiters.size === 0 && hold.tryTake(bytes, kind)) return Promise.resolve()
+        if (waiters.size === 0 && hold.tryTake(bytes, kind)) return undefined
         return new Promise((resolve, reject) => {
           const waiter = {
             tenant,
             take() {
-              if (!isOver && !hold.tryTake(bytes, kind)) return false
+              if (!hold.tryTake(bytes, kind)) return false
               stop()
               resolve()
               return true
@@ -116,11 +118,9 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
         lookSoon()
       },
       release() {
+        if (isOver) return
+        for (const kind in byKind) change(-(byKind[kind as HeldKind] ?? 0), kind as HeldKind)
         isOver = true
-        for (const kind in byKind) {
-          const bytes = byKind[kind as HeldKind] ?? 0
-          if (bytes !== 0) change(-bytes, kind as HeldKind)
-        }
         lookSoon()
       },
     }

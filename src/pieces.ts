@@ -20,6 +20,8 @@ interface PiecesOptions {
   readonly gone: AbortController
   /** Settles when there is something to lose on a client that is gone. */
   readonly content?: Promise<unknown> | undefined
+  /** How long a client may leave a piece untaken, ms: then it counts as gone. Absent: as long as it likes. */
+  readonly stalledMs?: number
 }
 
 /**
@@ -28,7 +30,7 @@ interface PiecesOptions {
  */
 export async function streamPieces(
   pieces: Pieces,
-  { startTimer, gone, content }: PiecesOptions,
+  { startTimer, gone, content, stalledMs }: PiecesOptions,
 ): Promise<ReadableStream<Uint8Array>> {
   let ready: IteratorResult<string, void> | undefined = await pieces.next()
   let hasEnded = false
@@ -52,11 +54,16 @@ export async function streamPieces(
       async pull(controller) {
         // Whoever reads so late must not be handed what has been given back.
         if (hasEnded) return controller.error(new DOMException('The answer was read too late.', 'AbortError'))
-        if (ready) stopWaiting()
+        if (ready || stalledMs !== undefined) stopWaiting()
         const next = ready ?? (await pieces.next())
         ready = undefined
-        if (next.done) controller.close()
-        else controller.enqueue(encoder.encode(next.value))
+        if (next.done) return controller.close()
+        controller.enqueue(encoder.encode(next.value))
+        if (stalledMs === undefined) return
+        stopWaiting = startTimer(() => {
+          controller.error(new Error('The client does not take the answer.'))
+          void end()
+        }, stalledMs)
       },
       cancel: end,
     },

@@ -171,7 +171,7 @@ async function collect(body: AsyncIterator<Uint8Array>, bounds: BodyBounds): Pro
       hold.take(next.value.length)
     } catch (failure) {
       chunks.length = 0
-      hold.release()
+      hold.give(size - next.value.length, 'bodies')
       await atMost(MAX_DRAIN_MS, drain({ [Symbol.asyncIterator]: () => body }))
       throw failure
     }

@@ -1,4 +1,5 @@
 /** Owns the port of reads: positions, pages and tails, as the HTTP side asks for them. Types only. */
+import type { Hold } from './holds.ts'
 import type { OutgoingMessage, PubAck, StoredMessage } from './jetstream.ts'
 
 /**
@@ -72,6 +73,13 @@ export interface ReadRequest {
   readonly left?: () => AbortSignal
 }
 
+/** What counts the bytes of messages that are read. */
+export interface ReadRoom {
+  readonly hold: Hold
+  /** How long to wait for room before anything is read, ms: then it is refused. */
+  readonly withinMs: number
+}
+
 export interface PageRequest extends ReadRequest {
   readonly limit: number
   readonly maxBytes: number
@@ -79,6 +87,8 @@ export interface PageRequest extends ReadRequest {
   readonly wait?: { readonly forMs: number; readonly signal: AbortSignal }
   /** There should be something: the first batch is asked for together with what the position is checked against. */
   readonly eager?: boolean
+  /** What the page is counted by while it is read, as an answer; absent: nobody counts it. */
+  readonly room?: ReadRoom
   /** The page may end where a batch of JetStream's does, short of its bounds: for reads that go on at once. */
   readonly oneBatch?: boolean
 }
@@ -89,6 +99,8 @@ export interface Page {
   readonly position: Position
   /** Nothing more was there when the leader was asked. */
   readonly upToDate: boolean
+  /** What its request's room counts for it, bytes. */
+  readonly heldBytes?: number
   readonly gap?: Gap
   /** Where the messages are of a snapshot of last messages: the sequence where it ends. */
   readonly snapshotSeq?: number

@@ -38,6 +38,7 @@ const BOTTOM = [
   'metrics.ts',
   'limits.ts',
   'ledger.ts',
+  'message-size.ts',
   'holds.ts',
   'setting-names.ts',
   'public-address.ts',

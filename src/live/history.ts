@@ -1,6 +1,7 @@
 /** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
 import { BridgeError } from '../errors.ts'
 import type { Batch, HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
+import { messageBytes } from '../message-size.ts'
 import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
 import type { Scan } from '../scans.ts'
 import { someAtOnce } from '../turns.ts'
@@ -15,6 +16,7 @@ import {
 } from './batches.ts'
 import { endingWith } from './ending.ts'
 import { withoutCovered } from './filters.ts'
+import { PageRoom } from './page-room.ts'
 import { type AskMessage, findStart, tellsMessage, verify } from './position.ts'
 import { readSnapshot } from './snapshot.ts'
 
@@ -25,13 +27,30 @@ const PAGE_MS = 10_000
 const FEW_FILTERS = 4
 
 /**
- * Throws `stream_not_found`, `stream_recreated`, `cursor_expired`, and as `scan` where the read is a search. `scan` absent:
- * searches are done at once.
+ * Throws `stream_not_found`, `stream_recreated`, `cursor_expired`, as `scan` where the read is a search, and `host_full` or
+ * `too_many_requests` where there is no room for the page. `scan` absent: searches are done at once.
  */
 export async function readPage(jetstream: HistoryCalls, request: PageRequest, scan?: Scan): Promise<Page> {
+  const room = new PageRoom(request)
+  const waiting = room.begin()
+  if (waiting) await waiting
+  try {
+    return room.settle(await readInTurn(jetstream, request, { room, scan }))
+  } catch (failure) {
+    room.leave()
+    throw failure
+  }
+}
+
+async function readInTurn(
+  jetstream: HistoryCalls,
+  request: PageRequest,
+  { room, scan }: { readonly room: PageRoom; readonly scan: Scan | undefined },
+): Promise<Page> {
   const filters = withoutCovered(request.filters)
-  if (!scan || !isSearch(request, filters)) return await readWith(jetstream, request, filters)
-  return await scan(request.left?.(), (signal) => readWith(endingWith(jetstream, signal), request, filters))
+  const parts = { filters, room }
+  if (!scan || !isSearch(request, filters)) return await readWith(jetstream, request, parts)
+  return await scan(request.left?.(), (signal) => readWith(endingWith(jetstream, signal), request, parts))
 }
 
 /** Whether its cost at NATS is not bounded by the size of the page: it goes by how many subjects or filters there are. */
@@ -45,13 +64,13 @@ function isSearch({ from }: PageRequest, filters: readonly string[]): boolean {
 async function readWith(
   jetstream: HistoryCalls,
   request: PageRequest,
-  filters: readonly string[],
+  { filters, room }: Pick<Reading, 'filters' | 'room'>,
 ): Promise<Page> {
   const { stream, scope, from } = request
   const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
   const readBatch = await chooseReadBatch(jetstream, info)
-  const reading = { jetstream, readBatch, request, filters, info, ahead }
+  const reading = { jetstream, readBatch, request, filters, info, ahead, room }
   if ('start' in from) {
     return readFrom(reading, await findStart(jetstream, readBatch, info, from.start, filters))
   }
@@ -95,6 +114,7 @@ interface Reading {
   /** The stream as the leader had it before the page was read. */
   readonly info: StreamInfo
   readonly ahead: Ahead | undefined
+  readonly room: PageRoom
 }
 
 async function readFrom(reading: Reading, start: Position): Promise<Page> {
@@ -143,6 +163,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
   let bytesLeft = request.maxBytes
   const endsAt = performance.now() + PAGE_MS
   while (messages.length < request.limit && bytesLeft > 0) {
+    if (messages.length > 0 && !reading.room.hasRoomBeside(request.maxBytes - bytesLeft)) break
     const nextSeq = position.seq + 1
     const read = await readStep(reading, nextSeq, request.limit - messages.length, bytesLeft)
     const hole = await holeInStep(reading, nextSeq, read)
@@ -156,7 +177,7 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
     if (fitting < step.messages.length)
       return { messages, position: positionOf(info, messages, position), upToDate: false }
     if (step.atEnd) return { messages, position: endOf(info, step, position), upToDate: true }
-    bytesLeft -= payloadBytes(step.messages)
+    bytesLeft -= bytesOf(step.messages)
     position = positionAt(info, step)
     // Behind the end that is known, the leader tells one message at a time: the next page learns of a new end.
     const isBehind = position.seq > info.state.last_seq
@@ -165,14 +186,14 @@ async function readOn(reading: Reading, start: Position): Promise<Page> {
   return { messages, position, upToDate: false }
 }
 
-const payloadBytes = (messages: readonly StoredMessage[]) =>
-  messages.reduce((sum, { payload }) => sum + payload.length, 0)
+const bytesOf = (messages: readonly StoredMessage[]) =>
+  messages.reduce((sum, message) => sum + messageBytes(message), 0)
 
 /** How many of the first messages fit, one at least where there is none yet: JetStream stops with the one that does not. */
 function countFitting(messages: readonly StoredMessage[], maxBytes: number, oneAtLeast: boolean): number {
   let bytes = 0
-  const tooMany = messages.findIndex(({ payload }, index) => {
-    bytes += payload.length
+  const tooMany = messages.findIndex((message, index) => {
+    bytes += messageBytes(message)
     return bytes > maxBytes && (index > 0 || !oneAtLeast)
   })
   return tooMany === -1 ? messages.length : tooMany

@@ -5,11 +5,13 @@ import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { type Problem, toProblem } from '../errors.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
+import { STALLED_MS } from './held-answers.ts'
 
 /** A client that asked so recently is there. */
 const FRESH_MS = 50
 /** How long an answer may wait for its content before it begins, so that it can still be a refusal. */
 const PATIENCE_MS = 400
+const stalledMs = STALLED_MS
 /** White space before a JSON text means nothing. */
 const PROBE = ' '
 
@@ -49,14 +51,14 @@ export async function answerWhileWaiting(
   const head = { headers: { 'Content-Type': 'application/json' } }
   if (presence.isNoticed || ((await presence.settled(working, FRESH_MS)) && !waited)) {
     const content = presence.isNoticed ? undefined : working
-    return answer(c, await streamPieces(await working, { startTimer, gone, content }), head)
+    return answer(c, await streamPieces(await working, { startTimer, gone, content, stalledMs }), head)
   }
   // A failure that comes early enough is still a status.
   if (await presence.settled(working, PATIENCE_MS)) await working
   const probing = probeUntil(c, working, gone.signal, (failure) =>
     failed(toProblem(failure, c.var.requestId)),
   )
-  return answer(c, await streamPieces(probing, { startTimer, gone, content: working }), head)
+  return answer(c, await streamPieces(probing, { startTimer, gone, content: working, stalledMs }), head)
 }
 
 /** Marks a body written piece by piece as what the contract declares: contract tests hold it to that, types cannot. */

@@ -17,6 +17,8 @@ import { json } from '../schemas/examples.ts'
 import { consumerName, queryInteger, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
+import { declared } from './answers.ts'
+import { answerList } from './held-answers.ts'
 
 const tags = ['Consumers']
 const params = z.object({ stream: streamName, consumer: consumerName })
@@ -148,13 +150,12 @@ export const consumers = createRouter()
     const { items, total } = await session.jetstream.listConsumers(stream, offset)
     const info = await session.jetstream.streamInfo(stream)
     const next = offset + items.length
-    return c.json(
-      {
+    return declared(
+      answerList(c, {
         consumers: await Promise.all(items.map((one) => encodeAt(session, one, info))),
         total,
         next_offset: next < total ? next : null,
-      },
-      200,
+      }),
     )
   })
   .openapi(putConsumerRoute, async (c) => {

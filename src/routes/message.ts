@@ -4,8 +4,10 @@ import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import type { Hold } from '../holds.ts'
 import type { MessageLookup, StoredMessage } from '../jetstream.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
+import { escapedBytes } from '../message-size.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { MAX_PASSED_CHARS } from '../schemas/bounds.ts'
 import { cloudEventSchema } from '../schemas/cloud-event.ts'
@@ -18,6 +20,7 @@ import { problems } from '../schemas/problem.ts'
 import { toNanos } from '../schemas/time.ts'
 import * as z from '../schemas/zod.ts'
 import { isKnown } from './entity-tags.ts'
+import { type HeldBody, heldBody, SMALL_BYTES } from './held-answers.ts'
 import { rawHeaders, servedType } from './raw-bodies.ts'
 
 const answers = {
@@ -124,6 +127,8 @@ async function answerMessage(
   form: 'base64' | 'json' | undefined,
 ): Promise<Response> {
   const { jetstream, cursors } = c.var.session
+  const hold = c.var.dependencies.openHold(c.var.caller.tenant)
+  hold.requireRoom(SMALL_BYTES)
   const [info, found] = await Promise.all([
     jetstream.streamInfo(stream),
     jetstream.getMessage(stream, lookup),
@@ -138,15 +143,40 @@ async function answerMessage(
   c.header('Vary', 'Accept', { append: true })
   if (isKnown(c.req.header('If-None-Match'), etag)) return c.body(null, 304)
   if (isRaw) return answerRaw(c, found)
-  if (isEvent) {
-    c.header('Content-Type', EVENT_TYPE)
-    return c.body(createEventEncoder(stream)(found))
+  const write = () => {
+    if (isEvent) return createEventEncoder(stream)(found)
+    const { seq, time } = found
+    const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
+    return encodeMessage(stream, found, form ?? 'text', { cursor })
   }
-  const { seq, time } = found
-  const cursor = cursors.scope(stream, []).seal({ seq, time, created: info.created })
-  c.header('Content-Type', JSON_TYPE)
-  return c.body(encodeMessage(stream, found, form ?? 'text', { cursor }))
+  c.header('Content-Type', isEvent ? EVENT_TYPE : JSON_TYPE)
+  if (isSmall(found)) return c.body(write())
+  return c.body(writeLarge(c, { found, write, form, hold }))
 }
+
+const isSmall = ({ payload }: StoredMessage) => payload.length <= SMALL_BYTES / 8
+
+interface Large {
+  readonly found: StoredMessage
+  readonly write: () => string
+  readonly form: 'base64' | 'json' | undefined
+  readonly hold: Hold
+}
+
+/** Has room for what is written before it is written: beside the message, it as a text and as bytes. */
+function writeLarge(c: Context<AppEnv>, { found, write, form, hold }: Large): HeldBody {
+  const written = escapedBytes(found.payload) * (form === 'json' ? 2 : 1)
+  try {
+    hold.take(found.payload.length + 2 * written, 'answers')
+    const body = UTF8.encode(write())
+    hold.release()
+    return heldBody(c, body)
+  } finally {
+    hold.release()
+  }
+}
+
+const UTF8 = new TextEncoder()
 
 /**
  * A sequence may be used again in another incarnation of the stream, but not at the same nanosecond; `mark`: of the caller,
@@ -162,5 +192,5 @@ function answerRaw(c: Context<AppEnv>, { payload, headers }: StoredMessage): Res
   const ofEvent = toBinaryHeaders(headers)
   const said = { ...ofEvent, ...rawHeaders(ofEvent['Content-Type'] ?? headers['Content-Type']?.[0]) }
   for (const [name, value] of Object.entries(said)) c.header(name, value)
-  return c.body(new Uint8Array(payload))
+  return c.body(heldBody(c, new Uint8Array(payload)))
 }

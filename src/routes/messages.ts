@@ -5,7 +5,9 @@ import { chooseType } from '../accept.ts'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
+import type { Hold } from '../holds.ts'
 import { EVENTS_TYPE as EVENTS, isLinesType, LINES_TYPES, JSON_TYPE as PAGE } from '../media-types.ts'
+import type { Counter } from '../metrics.ts'
 import { exposeAlso } from '../middleware/cross-origin.ts'
 import type { Page } from '../reading.ts'
 import { createRouter } from '../router.ts'
@@ -25,8 +27,10 @@ import {
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { declared, eventsHeaders } from './answers.ts'
+import { answerHeld, holdUntilTaken, streamTaken } from './held-answers.ts'
 import { encodeEventBatch, encodeLines, encodePage, type PageForm } from './page-bytes.ts'
-import { openPages, type ReadPage } from './pages-ahead.ts'
+import { fitting } from './page-size.ts'
+import { openPages, type Pages, type ReadPage } from './pages-ahead.ts'
 import { type Reading, settleReading } from './read-origin.ts'
 
 const readMessagesRoute = createRoute({
@@ -118,12 +122,16 @@ function chooseForm(c: Context<AppEnv>): string {
   return form
 }
 
+/** A read that finds no room for a page waits so long for it, ms: before its answer has begun, and after. */
+const ROOM_MS = 2_000
+const ROOM_ON_THE_WAY_MS = 30_000
+
 /** Reads page after page, each going on where the last ended; waits for the first message where `wait_ms` says so. */
 function readPages(
   c: Context<AppEnv>,
   stream: string,
   query: ReadQuery,
-  { filters, scope, from }: Reading,
+  { filters, scope, from, hold }: Reading & { readonly hold: Hold },
 ): ReadPage {
   const { settings, waits } = c.var.dependencies
   const maxBytes = Math.min(query.max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
@@ -137,11 +145,14 @@ function readPages(
     left: () => c.req.raw.signal,
   } as const
   let origin = from
+  let withinMs = ROOM_MS
   let patience = waitMs ? { wait: { forMs: waitMs, signal: c.req.raw.signal } } : undefined
   return async (how) => {
-    const read = () => c.var.session.reader.page({ ...request, from: origin, ...how, ...patience })
+    const room = { hold, withinMs }
+    const read = () => c.var.session.reader.page({ ...request, room, from: origin, ...how, ...patience })
     const page = await (patience ? waits.hold(c.var.caller.tenant, read) : read())
     origin = { position: page.position }
+    withinMs = ROOM_ON_THE_WAY_MS
     patience = undefined
     return page
   }
@@ -154,22 +165,30 @@ async function answerPage(
   reading: Reading,
   form: string,
 ) {
-  const { metrics, settings } = c.var.dependencies
+  const { metrics, openHold, settings } = c.var.dependencies
   const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.MAX_PAGE_MESSAGES)
-  // Who does not wait follows a cursor to the next page; who waits is at the end, where there is nothing to ask for.
-  const page = await readPages(c, stream, query, reading)({ limit, eager: !query.wait_ms })
-  metrics.deliveries.page.add(page.messages.length)
-  const cursor = reading.scope.seal(page.position)
-  const { path } = c.var.dependencies.publicAddress
-  const next = { Link: `<${path}${nextUrl(c.req.url, cursor)}>; rel="next"` }
-  if (form === EVENT_BATCH_TYPE) {
-    const said = pageHeaders(page, cursor)
-    exposeAlso(c, ...Object.keys(said))
-    const headers = { 'Content-Type': form, ...next, ...said }
-    return answer(c, encodeEventBatch(page, stream), { headers })
+  const hold = openHold(c.var.caller.tenant)
+  try {
+    // Who does not wait follows a cursor to the next page; who waits is at the end, where there is nothing to ask for.
+    const read = await readPages(c, stream, query, { ...reading, hold })({ limit, eager: !query.wait_ms })
+    const page = fitting(read, settings.MAX_PAGE_BYTES, query.payload)
+    metrics.deliveries.page.add(page.messages.length)
+    const cursor = reading.scope.seal(page.position)
+    const { path } = c.var.dependencies.publicAddress
+    const next = { Link: `<${path}${nextUrl(c.req.url, cursor)}>; rel="next"` }
+    const held = { hold, madeOf: page.heldBytes ?? 0 }
+    if (form === EVENT_BATCH_TYPE) {
+      const said = pageHeaders(page, cursor)
+      exposeAlso(c, ...Object.keys(said))
+      const headers = { 'Content-Type': form, ...next, ...said }
+      return answerHeld(c, encodeEventBatch(page, stream), { ...held, headers })
+    }
+    const pieces = encodePage(page, formOf(stream, query, reading), cursor)
+    return answerHeld(c, pieces, { ...held, headers: { 'Content-Type': PAGE, ...next } })
+  } catch (failure) {
+    hold.release()
+    throw failure
   }
-  const body = encodePage(page, formOf(stream, query, reading), cursor)
-  return answer(c, body, { headers: { 'Content-Type': PAGE, ...next } })
 }
 
 /** What a page says besides its messages, where its body has no place for it. */
@@ -202,27 +221,49 @@ async function answerLines(
   reading: Reading,
   type: string,
 ) {
-  const pages = await openPages(readPages(c, stream, query, reading), query.limit ?? Number.POSITIVE_INFINITY)
-  const form = formOf(stream, query, reading)
-  const { metrics } = c.var.dependencies
-  const body = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { page, isLast } = await pages.next()
-          metrics.deliveries.lines.add(page.messages.length)
-          for (const piece of encodeLines(page, form, isLast)) controller.enqueue(piece)
-          if (isLast) controller.close()
-        } catch (failure) {
-          const problem = toProblem(failure, c.var.requestId)
-          controller.enqueue(new TextEncoder().encode(`${JSON.stringify({ error: problem })}\n`))
-          controller.close()
-        }
-      },
-    },
-    { highWaterMark: 0 },
-  )
-  return answer(c, body, { headers: { 'Content-Type': type } })
+  const { metrics, openHold, startTimer } = c.var.dependencies
+  const hold = openHold(c.var.caller.tenant)
+  try {
+    const readPage = readPages(c, stream, query, { ...reading, hold })
+    const pages = await openPages(readPage, query.limit ?? Number.POSITIVE_INFINITY)
+    const pieces = writePages(pages, {
+      form: formOf(stream, query, reading),
+      requestId: c.var.requestId,
+      counted: metrics.deliveries.lines,
+      hold,
+    })
+    const next = async () => (await pieces.next()).value ?? undefined
+    const body = streamTaken(next, { startTimer, end: holdUntilTaken(c, hold) })
+    return answer(c, body, { headers: { 'Content-Type': type } })
+  } catch (failure) {
+    hold.release()
+    throw failure
+  }
+}
+
+interface WrittenPages {
+  readonly form: PageForm
+  readonly requestId: string
+  readonly counted: Counter
+  readonly hold: Hold
+}
+
+/** The lines of all pages, the next of which is read while one is taken; a failure is their last line. */
+async function* writePages(
+  pages: Pages,
+  { form, requestId, counted, hold }: WrittenPages,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  try {
+    for (let isLast = false; !isLast; ) {
+      const read = await pages.next()
+      isLast = read.isLast
+      counted.add(read.page.messages.length)
+      yield* encodeLines(read.page, form, isLast)
+      hold.give(read.page.heldBytes ?? 0, 'answers')
+    }
+  } catch (failure) {
+    yield new TextEncoder().encode(`${JSON.stringify({ error: toProblem(failure, requestId) })}\n`)
+  }
 }
 
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {

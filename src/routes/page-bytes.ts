@@ -11,36 +11,40 @@ export interface PageForm {
   readonly form: MessageForm
 }
 
-/** A page as JSON. `cursor`: the one right after it. */
-export function encodePage(page: Page, form: PageForm, cursor: string): Uint8Array<ArrayBuffer> {
+type Pieces = Generator<Uint8Array<ArrayBuffer>, void, undefined>
+
+/** A page as JSON, piece by piece. `cursor`: the one right after it. */
+export function* encodePage(page: Page, form: PageForm, cursor: string): Pieces {
   const writer = createWriter()
   writer.write('{"messages":[')
-  writeMessages(page, form, { write: writer.write, between: ',', after: '' })
+  yield* writeMessages(page, form, { writer, between: ',', after: '' })
   const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
   writer.write(`],"cursor":"${cursor}","up_to_date":${page.upToDate}${gap}}`)
-  return Buffer.concat(writer.end())
+  yield* writer.end()
 }
 
 /** The messages of a page as an array of CloudEvents: what else there is to say of it has no place there. */
-export function encodeEventBatch(page: Page, stream: string): Uint8Array<ArrayBuffer> {
+export function* encodeEventBatch({ messages }: Page, stream: string): Pieces {
   const writer = createWriter()
   const encode = createEventEncoder(stream)
-  for (const [index, message] of page.messages.entries())
+  for (const [index, message] of messages.entries()) {
     writer.write(`${index === 0 ? '[' : ','}${encode(message)}`)
-  writer.write(page.messages.length === 0 ? '[]' : ']')
-  return Buffer.concat(writer.end())
+    if (writer.hasPiece) yield* writer.take()
+  }
+  writer.write(messages.length === 0 ? '[]' : ']')
+  yield* writer.end()
 }
 
-/** A page as lines, in a few pieces. `isLast`: with the line that ends the answer. */
-export function encodeLines(page: Page, form: PageForm, isLast: boolean): readonly Uint8Array[] {
+/** A page as lines, piece by piece. `isLast`: with the line that ends the answer. */
+export function* encodeLines(page: Page, form: PageForm, isLast: boolean): Pieces {
   const writer = createWriter()
   if (page.gap) writer.write(`{"gap":${encodeGap(page)}}\n`)
-  writeMessages(page, form, { write: writer.write, between: '', after: '\n' })
+  yield* writeMessages(page, form, { writer, between: '', after: '\n' })
   if (isLast) {
     const end = { cursor: form.scope.seal(page.position), up_to_date: page.upToDate }
     writer.write(`${JSON.stringify(end)}\n`)
   }
-  return writer.end()
+  yield* writer.end()
 }
 
 function encodeGap({ gap }: Page): string {
@@ -48,16 +52,17 @@ function encodeGap({ gap }: Page): string {
 }
 
 /** Each message with the cursor right after it. */
-function writeMessages(
+function* writeMessages(
   page: Page,
   { stream, scope, form }: PageForm,
-  { write, between, after }: { write: (text: string) => void; between: string; after: string },
-): void {
+  { writer, between, after }: { writer: Writer; between: string; after: string },
+): Pieces {
   const cursors = pageCursors(scope, page)
   const encode = createMessageEncoder(stream, form)
   let before = ''
   for (const [index, message] of page.messages.entries()) {
-    write(`${before}${encode(message, `"cursor":"${cursors[index]}"`)}${after}`)
+    writer.write(`${before}${encode(message, `"cursor":"${cursors[index]}"`)}${after}`)
+    if (writer.hasPiece) yield* writer.take()
     before = between
   }
 }
@@ -71,12 +76,16 @@ const MAX_BYTES_PER_CHAR = 3
 
 interface Writer {
   readonly write: (text: string) => void
-  /** All that was written. */
+  /** Whether a piece is full. */
+  readonly hasPiece: boolean
+  /** The pieces that are full. */
+  take(): Uint8Array<ArrayBuffer>[]
+  /** All that was written and not taken. */
   end(): Uint8Array<ArrayBuffer>[]
 }
 
 function createWriter(): Writer {
-  const pieces: Uint8Array<ArrayBuffer>[] = []
+  let pieces: Uint8Array<ArrayBuffer>[] = []
   let piece = Buffer.alloc(0)
   let used = 0
   let group = ''
@@ -103,6 +112,14 @@ function createWriter(): Writer {
     write(text) {
       group += text
       if (group.length >= GROUP_CHARS) encodeGroup()
+    },
+    get hasPiece() {
+      return pieces.length > 0
+    },
+    take() {
+      const taken = pieces
+      pieces = []
+      return taken
     },
     end() {
       if (group !== '') encodeGroup()

@@ -8,6 +8,7 @@ import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deli
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
 import { EVENTS_TYPE } from '../media-types.ts'
+import { heldBytes } from '../message-size.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import type { PayloadForm } from '../reading.ts'
 import { createRouter } from '../router.ts'
@@ -21,6 +22,7 @@ import { problems } from '../schemas/problem.ts'
 import { lastEventId } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { answerWhileWaiting, declared, eventsHeaders } from './answers.ts'
+import { holdUntilTaken, SMALL_BYTES } from './held-answers.ts'
 import { pushDeliveries } from './push.ts'
 import { useTicket } from './read-origin.ts'
 
@@ -102,6 +104,7 @@ export const pull = createRouter()
     const longestWaitMs = Math.min(wait_ms, settings.MAX_WAIT_MS)
     const maxBytes = Math.min(max_bytes ?? Number.POSITIVE_INFINITY, settings.MAX_PAGE_BYTES)
     const form = c.req.valid('query').payload ?? 'text'
+    c.var.dependencies.openHold(c.var.caller.tenant).requireRoom(SMALL_BYTES)
 
     const answer = await answerWhileWaiting(c, {
       async work(signal, startsToWait) {
@@ -180,7 +183,11 @@ async function* encodePulled(
 ): Pieces {
   let taken = false
   countDeliveries(c.var.dependencies.metrics, 'pull', deliveries)
+  const bytes = heldBytes(deliveries)
+  const hold = c.var.dependencies.openHold(c.var.caller.tenant)
+  const letGo = bytes > SMALL_BYTES ? holdUntilTaken(c, hold) : hold.release
   try {
+    hold.take(bytes, 'answers')
     const encode = deliveryEncoder(c.var.session, info, form)
     let piece = '{"messages":['
     for (const [index, delivery] of deliveries.entries()) {
@@ -197,6 +204,7 @@ async function* encodePulled(
     }
     taken = true
   } finally {
+    letGo()
     const { signal } = c.req.raw
     const giveAllBack = () => giveBack(c.var.session.jetstream, deliveries, info)
     if (!taken || signal.aborted) await giveAllBack()

@@ -5,11 +5,13 @@ import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deli
 import { BridgeError, isPassing, toProblem } from '../errors.ts'
 import { farewell } from '../farewell.ts'
 import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
+import { heldBytes } from '../message-size.ts'
 import type { Pieces } from '../pieces.ts'
 import type { CursorScope, PayloadForm } from '../reading.ts'
 
 /** Few at a time: what waits here for a slow client is delivered to no other. */
 const BATCH = 32
+const MAX_UNSENT_BYTES = 1_048_576
 const RETRY_MS = 1_000
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
@@ -29,7 +31,17 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   const { jetstream } = c.var.session
   const { HEARTBEAT_MS, MAX_PAGE_BYTES } = c.var.dependencies.settings
   const { stream_name: stream, name } = push.consumer
-  const request = { batch: BATCH, maxBytes: MAX_PAGE_BYTES, waitMs: HEARTBEAT_MS, signal: gone }
+  const maxBytes = Math.min(MAX_PAGE_BYTES, MAX_UNSENT_BYTES)
+  const request = { batch: BATCH, maxBytes, waitMs: HEARTBEAT_MS, signal: gone }
+  const hold = c.var.dependencies.openHold(c.var.caller.tenant)
+  let held = 0
+  const count = () => {
+    hold.give(held, 'answers')
+    held = 0
+    const bytes = heldBytes(unsent)
+    hold.take(bytes, 'answers')
+    held = bytes
+  }
   const encode = deliveryEncoder(c.var.session, push.consumer, push.form)
   let unsent: Delivery[] = []
   let cursor = firstCursor(push)
@@ -39,6 +51,8 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
     for (;;) {
       try {
         unsent = [...(await jetstream.pull(stream, name, request))]
+        // Without room it is as with NATS away: what came goes back, and the reader stays.
+        count()
         if (unsent.length > 0) await checkIncarnation(jetstream, push.consumer)
         pauseMs = FIRST_PAUSE_MS
       } catch (failure) {
@@ -62,6 +76,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
     yield `event: error\ndata: ${JSON.stringify(toProblem(failure, c.var.requestId))}\n\n`
   } finally {
     push.onEnd()
+    hold.release()
     await giveBack(jetstream, unsent, push.consumer)
   }
 }

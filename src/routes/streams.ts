@@ -24,6 +24,7 @@ import {
 import * as z from '../schemas/zod.ts'
 import { soon } from '../turns.ts'
 import { declared } from './answers.ts'
+import { answerList, holdUntilTaken, STALLED_MS } from './held-answers.ts'
 
 const tags = ['Streams']
 const params = z.object({ stream: streamName })
@@ -156,7 +157,8 @@ export const streams = createRouter()
     const { offset = 0 } = c.req.valid('query')
     const { items, total } = await searching(c, () => c.var.session.jetstream.listStreams(offset))
     const next = offset + items.length
-    return c.json({ streams: items.map(encodeStream), total, next_offset: next < total ? next : null }, 200)
+    const list = { streams: items.map(encodeStream), total, next_offset: next < total ? next : null }
+    return declared(answerList(c, list satisfies z.input<typeof streamListSchema>))
   })
   .openapi(createStreamRoute, async (c) => {
     const info = await c.var.session.jetstream.createStream(toJetStream(c.req.valid('json')))
@@ -200,8 +202,12 @@ export const streams = createRouter()
     const { stream } = c.req.valid('param')
     const { subject, offset = 0 } = c.req.valid('query')
     const counts = await searching(c, () => c.var.session.jetstream.subjectCounts(stream, subject, offset))
-    const { startTimer } = c.var.dependencies
-    const body = await streamPieces(encodeCounts(counts), { startTimer, gone: new AbortController() })
+    const { openHold, startTimer } = c.var.dependencies
+    const hold = openHold(c.var.caller.tenant)
+    hold.take(counts.json.length, 'answers')
+    const pieces = encodeCounts(counts, holdUntilTaken(c, hold))
+    const gone = new AbortController()
+    const body = await streamPieces(pieces, { startTimer, gone, stalledMs: STALLED_MS })
     return declared(answer(c, body, { headers: { 'Content-Type': 'application/json' } }))
   })
 
@@ -213,13 +219,17 @@ const searching = <Done>(c: Context<AppEnv>, work: () => Promise<Done>): Promise
 const PIECE_CHARS = 65_536
 
 /** As JetStream wrote it, a piece in each turn of the event loop: 100,000 subjects at once would hold up everything else. */
-async function* encodeCounts({ json, nextOffset }: SubjectCounts): Pieces {
-  yield '{"subjects":'
-  for (let at = 0; at < json.length; at += PIECE_CHARS) {
-    await new Promise<void>(soon)
-    yield json.slice(at, at + PIECE_CHARS)
+async function* encodeCounts({ json, nextOffset }: SubjectCounts, taken: () => void): Pieces {
+  try {
+    yield '{"subjects":'
+    for (let at = 0; at < json.length; at += PIECE_CHARS) {
+      await new Promise<void>(soon)
+      yield json.slice(at, at + PIECE_CHARS)
+    }
+    yield `,"next_offset":${nextOffset}}`
+  } finally {
+    taken()
   }
-  yield `,"next_offset":${nextOffset}}`
 }
 
 const refuseName = (name: string) =>

@@ -19,12 +19,12 @@ afterEach(() => {
 
 /** Alice begins a request with a body of which no more than `part` comes. Answers what she hears. */
 function stall(guarded: Guarded, path: string, type: string, part: Buffer): Promise<string> {
-  const { hostname, port } = new URL(guarded.host.url)
+  const { host, hostname, port } = new URL(guarded.host.url)
   const socket = connect(Number(port), hostname)
   sockets.push(socket)
   socket.on('error', () => {})
   socket.write(
-    `POST ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic(ALICE)}\r\n` +
+    `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: ${basic(ALICE)}\r\n` +
       `Content-Type: ${type}\r\nContent-Length: ${part.length + 1_000}\r\n\r\n`,
   )
   socket.write(part)
