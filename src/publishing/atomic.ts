@@ -74,7 +74,9 @@ function mayTryAgain(failure: BridgeError, messages: readonly OutgoingMessage[])
 /** Refused without a value: another publish to the subject is being applied, unless it is of the batch itself. */
 function mayBeApplying({ code, members }: BridgeError, messages: readonly OutgoingMessage[]): boolean {
   const isUntold = code === 'precondition_failed' && Object.keys(members).length === 0
-  return isUntold && !messages.some((_, index) => writesBefore(messages, index))
+  if (!isUntold) return false
+  const bySubject = firstPlaces(messages, subjectOf)
+  return !messages.some((message, index) => writesBefore(message, index, bySubject))
 }
 
 const isOutage = ({ code }: BridgeError) =>
@@ -120,13 +122,17 @@ function createFinder(
   refusal: BridgeError,
 ): FindFailure {
   switch (refusal.code) {
-    case 'precondition_failed':
+    case 'precondition_failed': {
+      const bySubject = firstPlaces(messages, subjectOf)
       return async (message, index) =>
-        writesBefore(messages, index)
+        writesBefore(message, index, bySubject)
           ? new BridgeError('precondition_failed', 'A message before it in the batch has the subject.')
           : await findCondition(jetstream, message, refusal)
-    case 'idempotency_conflict':
-      return async (message, index) => await findKey(jetstream, message, messages.slice(0, index))
+    }
+    case 'idempotency_conflict': {
+      const byKey = firstPlaces(messages, keyOf)
+      return async (message, index) => await findKey(jetstream, message, index, byKey)
+    }
     case 'batch_incomplete':
     case 'subject_not_found':
     case 'payload_too_large': {
@@ -139,12 +145,28 @@ function createFinder(
   }
 }
 
+const subjectOf = ({ subject }: OutgoingMessage) => subject
+
+/** The first message of the batch with each subject, or key: to look for it from each message would take their square. */
+type FirstPlaces = ReadonlyMap<string, number>
+
+function firstPlaces(
+  messages: readonly OutgoingMessage[],
+  textOf: (message: OutgoingMessage) => string | undefined,
+): FirstPlaces {
+  const places = new Map<string, number>()
+  for (const [index, message] of messages.entries()) {
+    const text = textOf(message)
+    if (text !== undefined && !places.has(text)) places.set(text, index)
+  }
+  return places
+}
+
 /** Whether a message asks for the last sequence of a subject that the batch itself changes before it. */
-function writesBefore(messages: readonly OutgoingMessage[], index: number): boolean {
-  const asking = messages[index]
-  if (!asking || !(EXPECTED_LAST_SUBJECT_SEQ in asking.headers)) return false
-  const asked = asking.headers[EXPECTED_LAST_SUBJECT_SEQ_SUBJECT]?.[0] ?? asking.subject
-  return messages.slice(0, index).some(({ subject }) => subject === asked)
+function writesBefore({ subject, headers }: OutgoingMessage, index: number, bySubject: FirstPlaces): boolean {
+  if (!(EXPECTED_LAST_SUBJECT_SEQ in headers)) return false
+  const asked = headers[EXPECTED_LAST_SUBJECT_SEQ_SUBJECT]?.[0] ?? subject
+  return (bySubject.get(asked) ?? index) < index
 }
 
 async function findCondition(jetstream: JetStream, message: OutgoingMessage, refusal: BridgeError) {
@@ -158,10 +180,10 @@ async function findCondition(jetstream: JetStream, message: OutgoingMessage, ref
   return await explainCondition(jetstream, message, new BridgeError('precondition_failed', refusal.message))
 }
 
-async function findKey(jetstream: JetStream, message: OutgoingMessage, before: readonly OutgoingMessage[]) {
+async function findKey(jetstream: JetStream, message: OutgoingMessage, index: number, byKey: FirstPlaces) {
   const key = keyOf(message)
   if (key === undefined) return undefined
-  if (before.some((other) => keyOf(other) === key))
+  if ((byKey.get(key) ?? index) < index)
     return new BridgeError('idempotency_conflict', 'A message before it in the batch has the key.')
   const found = await findByKey(jetstream, message)
   return (
