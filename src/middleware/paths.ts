@@ -4,6 +4,8 @@ import { matchedRoutes } from 'hono/route'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
 
+/** Node's server takes a head of 16 KiB; hono looks through a query again and again, so that workerd needs the same bound. */
+const MAX_TARGET_CHARS = 16_384
 const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
 
 /**
@@ -12,6 +14,7 @@ const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
  */
 export function requirePlainPath(c: Context<AppEnv>): void {
   const target = c.env?.incoming?.url ?? c.req.url
+  if (target.length > MAX_TARGET_CHARS) throw refuse('url', `must be at most ${MAX_TARGET_CHARS} characters`)
   if (!target.includes('%') && !target.includes('/.')) return
   const [path = ''] = target.split(/[?#]/, 1)
   if (DOT_SEGMENT.test(path)) throw new BridgeError('not_found', 'There is nothing at this path.')

@@ -300,6 +300,16 @@ onEveryTarget((target) => {
       expectShort(unknown)
     })
 
+    test('a refusal of a URL that is far too long', async () => {
+      const connection = await openRaw(target.bridge.url, {
+        method: 'GET',
+        target: `${stream.path}/messages?${'&a'.repeat(20_000)}`,
+      })
+      // Node's own server answers 431.
+      expect((await connection.head()).status).toBeOneOf([400, 414, 431])
+      connection.vanish()
+    })
+
     test.each([
       ['Accept', Array(800).fill('text/x;q=0.1').join(',')],
       ['If-None-Match', Array(1_000).fill('W/"1-2"').join(',')],
