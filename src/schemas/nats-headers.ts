@@ -3,6 +3,7 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, ServerInfo } from '../jetstream.ts'
 import { MAX_TEXT_CHARS } from './bounds.ts'
 import { filterFault, subjectFault } from './names.ts'
+import { isJetStreamTime } from './time.ts'
 import * as z from './zod.ts'
 
 export const MSG_ID = 'Nats-Msg-Id'
@@ -58,6 +59,11 @@ const since2_11 = () => LEVEL_OF_2_11
 const since2_12 = () => LEVEL_OF_2_12
 const since2_14 = () => LEVEL_OF_2_14
 const AT = '@at '
+/** JetStream itself goes on into the next month where a day is none. */
+const scheduleFault = (value: string) =>
+  value.startsWith(AT) && !isJetStreamTime(value.slice(AT.length))
+    ? 'must have an RFC 3339 time behind @at'
+    : undefined
 
 /** By the name that JetStream gives it. Sources: NATS ADR-8, ADR-43, ADR-49, ADR-51. */
 const BY_NAME: Readonly<Record<string, NatsHeader>> = {
@@ -106,6 +112,7 @@ const BY_NAME: Readonly<Record<string, NatsHeader>> = {
   },
   [SCHEDULE]: {
     ...ANY,
+    fault: scheduleFault,
     description:
       'Keeps the message, and publishes it to `Nats-Schedule-Target` later: `@at 2026-11-20T10:00:00Z` (NATS 2.12), or ' +
       'again and again: six fields of cron, `@every 5m`, `@hourly` (NATS 2.14). A subject holds one schedule.',

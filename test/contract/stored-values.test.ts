@@ -1,7 +1,7 @@
 /** The contract of values that anybody may have stored: handed out as far as HTTP and JSON can carry them, unaltered or not at all. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openEvents } from './events.ts'
-import { at, problem, range } from './expectations.ts'
+import { at, problem, range, refusal } from './expectations.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
 const RAW = { headers: { Accept: 'image/png' }, raw: true }
@@ -224,6 +224,11 @@ onEveryTarget((target) => {
         },
       })
       expect(results[0]?.error).toMatchObject({ code: 'invalid_request', errors: [{ field: 'deliver_at' }] })
+      const schedule = { 'Nats-Schedule': `@at ${time}`, 'Nats-Schedule-Target': stream.subject('b') }
+      const scheduled = await target.bridge.send(`POST /v1/subjects/${stream.subject('a')}/messages`, {
+        headers: schedule,
+      })
+      expect(scheduled).toMatchObject(refusal('nats-schedule'))
     })
 
     test.each(BEYOND)(
