@@ -90,6 +90,8 @@ export interface ConsumerInfo {
   readonly num_pending: number
   readonly paused?: boolean
   readonly pause_remaining?: number
+  /** Of a server that is one of several. */
+  readonly cluster?: object
 }
 
 /** One page of a list that JetStream gives in pages. */
@@ -274,6 +276,11 @@ export interface JetStream {
    * Throws `consumer_not_found`, `consumer_busy`. Source: NATS ADR-13, Pull Subscribe internals.
    */
   pull(stream: string, consumer: string, request: PullRequest): Promise<readonly Delivery[]>
+  /** Whether a consumer, as it is now, is the one that was created then and delivered with this reply subject. */
+  isSameConsumer(
+    now: ConsumerInfo,
+    then: { readonly created: string; readonly replySubject: string },
+  ): Promise<boolean>
   /** Settles one delivery and waits until the server has answered for it. */
   settle(replySubject: string, action: AckAction): Promise<void>
 }

@@ -10,7 +10,7 @@ export interface Position {
   readonly seq: number
   /** The stream's creation time; absent where the credential may not ask for it. */
   readonly created?: string
-  /** When the stream was asked for that, where the position is younger: it may be of a stream made since. */
+  /** Until when the stream is known to have been that one: of a publish, about when it was confirmed. */
   readonly createdAsOf?: string
   /** Time of the message at `seq`, where it is known. */
   readonly time?: string

@@ -4,6 +4,7 @@ import type { Batch, HistoryCalls, StoredMessage, StreamInfo } from '../jetstrea
 import { messageBytes } from '../message-size.ts'
 import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
 import type { Scan } from '../scans.ts'
+import { isSameCreation } from '../schemas/time.ts'
 import { someAtOnce } from '../turns.ts'
 import {
   type BatchesRequest,
@@ -315,7 +316,7 @@ async function holeInStep(
   if (filters.length === 0 && unbroken) return undefined
   if (nextSeq > info.state.last_seq && step.messages.length === 0) return undefined
   const now = await jetstream.streamInfo(request.stream)
-  if (now.created !== info.created)
+  if (!isSameCreation(now.created, info.created))
     throw new BridgeError('stream_not_found', 'The stream was made again while it was read.')
   const hole = holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
   return hole && beforeHole(step, nextSeq).seenSeq < hole.toSeq ? hole : undefined

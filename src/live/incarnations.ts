@@ -2,9 +2,12 @@
 import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { Position } from '../reading.ts'
+import { fromNanos, toNanos } from '../schemas/time.ts'
 
 /** How long what was asked is taken to hold, ms. */
-export const INCARNATION_FRESH_MS = 1_000
+const FRESH_MS = 1_000
+/** How exactly a publish's cursor tells when it was made, ms: those within a step share their head. */
+export const STEP_MS = 5
 
 type Incarnation = Pick<Position, 'created' | 'createdAsOf'>
 
@@ -12,6 +15,9 @@ interface Known {
   readonly incarnation: Incarnation
   readonly duplicateWindowMs: number | undefined
   readonly askedAt: number
+  readonly answeredAt: number
+  /** The incarnation at the step of the last publish: which one it is, and what of it. */
+  step: { readonly number: number; readonly incarnation: Incarnation } | undefined
   /** The highest sequence seen: a stream made again begins below it. */
   highestSeq: number
 }
@@ -39,12 +45,14 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const { created, config, state, asOf } = await jetstream.streamInfo(stream)
       const duplicateWindowMs = Number(config.duplicate_window ?? 0) / NANOS_PER_MS
       const incarnation = asOf === undefined ? { created } : { created, createdAsOf: asOf }
-      return { incarnation, duplicateWindowMs, askedAt, highestSeq: state.last_seq }
+      const rest = { answeredAt: now(), step: undefined, highestSeq: state.last_seq }
+      return { incarnation, duplicateWindowMs, askedAt, ...rest }
     } catch (failure) {
       // What may not be asked is not asked each time; what failed is.
       const isForbidden = failure instanceof BridgeError && failure.code === 'forbidden'
       const from = isForbidden ? askedAt : Number.NEGATIVE_INFINITY
-      return { incarnation: UNKNOWN, duplicateWindowMs: undefined, askedAt: from, highestSeq: 0 }
+      const rest = { answeredAt: from, step: undefined, highestSeq: 0 }
+      return { incarnation: UNKNOWN, duplicateWindowMs: undefined, askedAt: from, ...rest }
     }
   }
   const askAnew = (stream: string) => {
@@ -53,7 +61,7 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
     known.set(stream, asking)
     return asking
   }
-  const isFresh = ({ askedAt }: Known) => now() - askedAt < INCARNATION_FRESH_MS
+  const isFresh = ({ askedAt }: Known) => now() - askedAt < FRESH_MS
   // Of all who find it stale one asks; that began after their messages were stored, so it tells for them too.
   const askTogether = (stream: string, stale: Promise<Known> | undefined) => {
     const begun = known.get(stream)
@@ -66,7 +74,7 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const before = await first
       if (before && isFresh(before) && seq > before.highestSeq && first === known.get(stream)) {
         before.highestSeq = seq
-        return before.incarnation
+        return atStep(before, Math.floor((now() - before.answeredAt) / STEP_MS))
       }
       return (await askTogether(stream, first)).incarnation
     },
@@ -78,4 +86,15 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
     },
     forget: (stream) => known.delete(stream),
   }
+}
+
+/** What was known so many steps before: `createdAsOf` becomes the server's time of now, as far as that is known. */
+function atStep(known: Known, number: number): Incarnation {
+  const { createdAsOf, ...rest } = known.incarnation
+  if (createdAsOf === undefined) return known.incarnation
+  if (known.step?.number !== number) {
+    const nanos = (toNanos(createdAsOf) ?? 0n) + BigInt(number * STEP_MS * NANOS_PER_MS)
+    known.step = { number, incarnation: { ...rest, createdAsOf: fromNanos(nanos) } }
+  }
+  return known.step.incarnation
 }

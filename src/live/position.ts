@@ -2,11 +2,11 @@
 import { BridgeError, refuse } from '../errors.ts'
 import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
-import { markOf, toNanos } from '../schemas/time.ts'
+import { isSameCreation, markOf, toNanos } from '../schemas/time.ts'
 import { checksumOf, contentMark, digestMessage } from '../tokens/cursor.ts'
 import { someAtOnce } from '../turns.ts'
 import { FILTERS_AT_ONCE, type ReadBatch } from './batches.ts'
-import { INCARNATION_FRESH_MS } from './incarnations.ts'
+import { STEP_MS } from './incarnations.ts'
 import { tailSeq } from './tail-start.ts'
 
 /** Right before the first message there is. */
@@ -35,7 +35,7 @@ export async function verify(
   const { created, state } = info
   const isHere = position.seq <= state.last_seq
   if (isHere && isOfStream(position, created) && (await isSameMessage(info, position, askMessage))) return
-  if (isHere && mayBeOfNewStream(position, created) && (await isShown(position, askMessage))) return
+  if (isHere && (await isOfItsMessage(position, askMessage))) return
   throw new BridgeError(
     'stream_recreated',
     `Stream "${info.config.name}" is not the one the cursor is from.`,
@@ -45,25 +45,44 @@ export async function verify(
   )
 }
 
-const isOfStream = (position: Position, created: string) =>
-  position.created === undefined || position.created === created
-
-/** A publish's cursor may be so much younger than what its host had asked of the stream, and clocks differ a little, ms. */
-const YOUNGER_MS = INCARNATION_FRESH_MS + 10_000
-const CLOCKS_DIFFER_MS = 5_000
-
-/** Whether the stream was made right when the host of a publish had last asked for it: the publish may have come after. */
-function mayBeOfNewStream({ created, createdAsOf, content }: Position, createdNow: string): boolean {
-  if (created === undefined || createdAsOf === undefined || content === undefined) return false
-  const laterMs = Date.parse(createdNow) - Date.parse(createdAsOf)
-  return created < createdNow && laterMs > -CLOCKS_DIFFER_MS && laterMs < YOUNGER_MS
+/**
+ * A stream is never older than it says, so one that was there before the position was made is the one it is of, whatever it
+ * says: nats-server 2.10 may give it another creation time, later than the right one, when it is restarted.
+ */
+function isOfStream({ created, createdAsOf, time }: Position, createdNow: string): boolean {
+  if (created === undefined || isSameCreation(created, createdNow)) return true
+  const knownAt = createdAsOf ?? time
+  return knownAt !== undefined && Date.parse(createdNow) + CLOCKS_DIFFER_MS < Date.parse(knownAt)
 }
 
-/** Whether the message at the position is there, of that time and content. */
-async function isShown({ createdAsOf = '', content }: Position, askMessage: AskMessage): Promise<boolean> {
+/**
+ * Whether the message at the position shows that the stream is the one it is of, although it says another creation time: it
+ * was stored at that very time, or by that very publish.
+ */
+async function isOfItsMessage(position: Position, askMessage: AskMessage): Promise<boolean> {
+  const { seq, time, mark, content } = position
+  const isTimed = time !== undefined || mark !== undefined
+  if (seq === 0 || (!isTimed && content === undefined)) return false
   const message = await askMessage()
-  if (!message || content !== contentMark(message)) return false
-  return Date.parse(message.time) < Date.parse(createdAsOf) + YOUNGER_MS
+  if (!message) return false
+  return isTimed ? isOfTime(position, message.time) : isStoredThen(position, message)
+}
+
+/** Clocks of servers differ by less, ms. */
+const CLOCKS_DIFFER_MS = 5_000
+/** A publish is stored no later than this after its cursor says that it was, ms. */
+const STORED_AFTER_MS = 2 * STEP_MS
+/** And not so much sooner: it took its time, or was tried again. */
+const STORED_BEFORE_MS = 60_000
+
+/**
+ * Whether the message at the position is the one that a publish stored, of which its cursor knows the content and about
+ * when it was confirmed. What had been asked of the stream may have been out of date by then.
+ */
+function isStoredThen({ createdAsOf, content }: Position, message: StoredMessage): boolean {
+  if (createdAsOf === undefined || content !== contentMark(message)) return false
+  const laterMs = Date.parse(message.time) - Date.parse(createdAsOf)
+  return laterMs < STORED_AFTER_MS && laterMs > -STORED_BEFORE_MS
 }
 
 /** Whether a position says what message it stands at. */

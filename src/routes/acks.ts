@@ -77,7 +77,7 @@ function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult
     if (!claim) throw new BridgeError('ack_token_invalid', 'The ack token cannot be read.')
     if (claim.deadlineMs <= now()) return STALE
     const consumer = await consumerOf(claim)
-    if (consumer.created !== claim.consumerCreated || claim.deadlineMs <= now()) return STALE
+    if (!(await isItsConsumer(jetstream, consumer, claim)) || claim.deadlineMs <= now()) return STALE
     const renewedFrom = now()
     await jetstream
       .settle(claim.replySubject, toAction(ack))
@@ -98,15 +98,22 @@ function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult
   return Promise.all(asked.map(resultOf))
 }
 
+const isItsConsumer = async (jetstream: JetStream, consumer: ConsumerInfo, claim: DeliveryClaim) =>
+  consumer.created === claim.consumerCreated ||
+  (await jetstream.isSameConsumer(consumer, {
+    created: claim.consumerCreated,
+    replySubject: claim.replySubject,
+  }))
+
 /** Nobody takes an ack for a consumer that is gone, nor for one that has no leader just now: that one is acked later. */
 async function explainUnsettled(
   jetstream: JetStream,
-  { stream, consumer, consumerCreated }: DeliveryClaim,
+  claim: DeliveryClaim,
   failure: unknown,
 ): Promise<never> {
   if (!(failure instanceof BridgeError && GONE.has(failure.code))) throw failure
-  const { created } = await jetstream.consumerInfo(stream, consumer)
-  if (created !== consumerCreated) throw failure
+  const now = await jetstream.consumerInfo(claim.stream, claim.consumer)
+  if (!(await isItsConsumer(jetstream, now, claim))) throw failure
   throw new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
 }
 

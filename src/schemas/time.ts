@@ -105,6 +105,16 @@ export function fromMs(ms: number): string {
 
 const NANOS_PER_MS_NUMBER = 1_000_000
 
+/**
+ * Whether two creation times are of the same stream or consumer: nats-server 2.10 says another one after a restart, which it
+ * had taken up to half a millisecond later. In so short a time nothing is made, deleted and made again.
+ */
+export function isSameCreation(one: string, other: string): boolean {
+  if (one === other) return true
+  const apart = (toNanos(one) ?? 0n) - (toNanos(other) ?? 0n)
+  return apart > -NANOS_PER_MS && apart < NANOS_PER_MS
+}
+
 /** A JetStream duration in whole milliseconds, rounded up so that a limit never reads as none. */
 export function nanosToMs(nanos: number): number {
   return Math.ceil(nanos / NANOS_PER_MS_NUMBER)

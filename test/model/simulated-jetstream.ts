@@ -250,6 +250,9 @@ export class SimulatedJetStream implements JetStream {
 
   subjectCounts = notSimulated
 
+  isSameConsumer = async (now: ConsumerInfo, then: { readonly created: string }) =>
+    now.created === then.created
+
   getLastPerSubject(name: string, request: LastPerSubjectRequest): Promise<Batch> {
     return this.network.call('direct', () => {
       const { stream } = this.#incarnation(name)

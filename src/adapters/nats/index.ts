@@ -18,6 +18,7 @@ import { getLastPerSubject } from './last-per-subject.ts'
 import { getMessage } from './messages.ts'
 import { lookUpSubject, publish, publishAtomic } from './publish.ts'
 import { pull } from './pull.ts'
+import { isSameConsumer } from './same-consumer.ts'
 import { ping, serverInfo } from './server.ts'
 import { settle } from './settle.ts'
 import { SnapshotReaders } from './snapshot-readers.ts'
@@ -61,6 +62,7 @@ const jetStreamOver = (connection: Connection, readers: SnapshotReaders): JetStr
   pauseConsumer: (stream, consumer, until) => pauseConsumer(connection, stream, consumer, until),
   resetConsumer: (stream, consumer, seq) => resetConsumer(connection, stream, consumer, seq),
   pull: (stream, consumer, request) => pull(connection, { stream, consumer }, request),
+  isSameConsumer: (now, then) => isSameConsumer(connection, now, then),
   settle: (replySubject, action) => settle(connection, replySubject, action),
 })
 
