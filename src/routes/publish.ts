@@ -3,7 +3,7 @@ import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { BridgeError, refuse } from '../errors.ts'
+import { refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { keyOf } from '../publishing/keys.ts'
 import { createRouter, noQuery, parseInput } from '../router.ts'
@@ -11,7 +11,7 @@ import { readBinaryEvent } from '../schemas/cloud-event.ts'
 import { examplesOf, json } from '../schemas/examples.ts'
 import { requireBoundedHeaders } from '../schemas/header-bounds.ts'
 import type { MessageIdOf } from '../schemas/names.ts'
-import { isReserved, subject, subjectFault } from '../schemas/names.ts'
+import { subject, subjectFault } from '../schemas/names.ts'
 import { checkNatsHeaders, EXPECTED_LAST_SUBJECT_SEQ, MSG_ID, requireHeed } from '../schemas/nats-headers.ts'
 import { problems } from '../schemas/problem.ts'
 import {
@@ -22,6 +22,7 @@ import {
   toMessageHeaders,
   toText,
 } from '../schemas/publish.ts'
+import { isReserved, reservedSubject } from '../schemas/reserved-subjects.ts'
 import * as z from '../schemas/zod.ts'
 import { askServer, publisherOf, withBody } from './publishing.ts'
 
@@ -118,7 +119,7 @@ function readInput(c: Context<AppEnv, '/v1/subjects/:subject/messages'>): {
   const own = sent.filter(([name]) => CHECKED_HEADERS.has(name))
   const text = own.map(([name, value]) => [name, toText(value)])
   const said = own.length > 0 ? parseInput(publishHeaders, Object.fromEntries(text)) : {}
-  if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
+  if (isReserved(subject)) throw reservedSubject(subject)
   const passed = toMessageHeaders(sent)
   const headers = { ...passed, ...toConditions(said, passed, c.get('session').messageIdOf) }
   if (own.length > 0) checkNatsHeaders(headers, (header) => header.toLowerCase())

@@ -4,13 +4,14 @@ import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
-import type { SubjectCounts } from '../jetstream.ts'
+import type { JetStream, JetStreamConfig, SubjectCounts } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { toJetStream } from '../schemas/durations.ts'
 import { json } from '../schemas/examples.ts'
 import { queryInteger, streamName, subjectFilter } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
+import { reservedParts } from '../schemas/reserved-subjects.ts'
 import {
   encodeStream,
   purgedSchema,
@@ -161,7 +162,11 @@ export const streams = createRouter()
     return declared(answerList(c, list satisfies z.input<typeof streamListSchema>))
   })
   .openapi(createStreamRoute, async (c) => {
-    const info = await c.var.session.jetstream.createStream(toJetStream(c.req.valid('json')))
+    const { jetstream } = c.var.session
+    const said = c.req.valid('json')
+    const config = toJetStream(said)
+    await refuseReserved(jetstream, said.name, config)
+    const info = await jetstream.createStream(config)
     const { path } = c.var.dependencies.publicAddress
     c.header('Location', `${path}/v1/streams/${encodeURIComponent(info.config.name)}`)
     return c.json(encodeStream(info), 201)
@@ -176,6 +181,7 @@ export const streams = createRouter()
     if (said.name !== undefined && said.name !== name) throw refuseName(name)
     const { jetstream } = c.var.session
     const config = { ...toJetStream(said), name }
+    await refuseReserved(jetstream, name, config)
     try {
       return c.json(encodeStream(await jetstream.updateStream(config)), 200)
     } catch (failure) {
@@ -236,3 +242,31 @@ const refuseName = (name: string) =>
   new BridgeError('invalid_request', `name: must be "${name}", as in the path`, {
     errors: [{ field: 'name', message: `must be "${name}", as in the path` }],
   })
+
+/**
+ * Refuses what would reach NATS's own subjects, unless the stream has it already: made by a NATS client, it can be changed
+ * in everything else.
+ */
+async function refuseReserved(jetstream: JetStream, name: string, config: JetStreamConfig): Promise<void> {
+  const parts = reservedParts(config)
+  if (parts.length === 0) return
+  const known = new Set(await reservedOf(jetstream, name))
+  const errors = parts
+    .filter(({ field, value }) => !known.has(placeOf(field, value)))
+    .map(({ field, message }) => ({ field, message }))
+  const [first] = errors
+  if (first) throw new BridgeError('invalid_request', `${first.field}: ${first.message}`, { errors })
+}
+
+/** What there is of it in the stream, wherever it stands in a list. */
+async function reservedOf(jetstream: JetStream, name: string): Promise<readonly string[]> {
+  try {
+    const { config } = await jetstream.streamInfo(name)
+    return reservedParts(config).map(({ field, value }) => placeOf(field, value))
+  } catch (failure) {
+    if (failure instanceof BridgeError && ['stream_not_found', 'forbidden'].includes(failure.code)) return []
+    throw failure
+  }
+}
+
+const placeOf = (field: string, value: string) => `${field.replace(/\.\d+/g, '')} ${value}`

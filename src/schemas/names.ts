@@ -96,11 +96,6 @@ export const idempotencyKey = withoutFault(MAX_KEY_CHARS, KEY_LENGTH, keyFault).
   example: 'order-7',
 })
 
-/** Subjects that are the server's own: no stream of a client's listens there. */
-export function isReserved(subjectText: string): boolean {
-  return subjectText.startsWith('$') || subjectText === '_INBOX' || subjectText.startsWith('_INBOX.')
-}
-
 /** A query in which lists may be named as axios, jQuery and PHP name them: `subject[]` is `subject`. */
 export function withLists<Query extends z.ZodObject>(names: readonly string[], query: Query): Query {
   const merging = z.preprocess((said) => {

@@ -3,6 +3,7 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, ServerInfo } from '../jetstream.ts'
 import { MAX_TEXT_CHARS } from './bounds.ts'
 import { filterFault, subjectFault } from './names.ts'
+import { isReserved, reservedSubject } from './reserved-subjects.ts'
 import { isJetStreamTime } from './time.ts'
 import * as z from './zod.ts'
 
@@ -201,6 +202,7 @@ export function checkNatsHeaders(
     if (fault !== undefined) throw refuse(named(name), fault)
     if (known.needs !== undefined && headers[known.needs] === undefined)
       throw refuse(named(name), `needs ${named(known.needs)}`)
+    if (name === SCHEDULE_TARGET && isReserved(value)) throw reservedSubject(value, named(name))
   }
 }
 

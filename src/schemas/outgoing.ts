@@ -1,5 +1,5 @@
 /** Owns the wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
-import { BridgeError, refuse } from '../errors.ts'
+import { refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { boundedRecord, MAX_DURATION_MS, MAX_PAYLOAD_CHARS, shortText } from './bounds.ts'
 import { stringifyExactly } from './exact-json.ts'
@@ -7,7 +7,6 @@ import { MAX_HEADER_BYTES, MAX_HEADERS, requireBoundedHeaders } from './header-b
 import {
   idempotencyKey,
   integer,
-  isReserved,
   keyFault,
   type MessageIdOf,
   subject,
@@ -35,6 +34,7 @@ import {
   spelledNatsHeader,
   TTL,
 } from './nats-headers.ts'
+import { isReserved, reservedSubject } from './reserved-subjects.ts'
 import { jetStreamTime } from './times.ts'
 import * as z from './zod.ts'
 
@@ -207,7 +207,7 @@ export function toOutgoing(said: Said, toId: MessageIdOf): OutgoingMessage {
 /** A message to a subject that may be a client's, with headers within their bounds. Throws `subject_not_found`, `invalid_request`. */
 export function addressed(subject: string, payload: Uint8Array, headers: MessageHeaders): OutgoingMessage {
   requireBoundedHeaders(headers)
-  if (isReserved(subject)) throw new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
+  if (isReserved(subject)) throw reservedSubject(subject)
   return { subject, payload, headers }
 }
 

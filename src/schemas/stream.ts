@@ -49,7 +49,11 @@ const configFields = {
     .array(subjectFilter)
     .max(MAX_SUBJECTS)
     .optional()
-    .openapi({ description: 'The subjects it listens on.', example: ['orders.>'] }),
+    .openapi({
+      description:
+        'The subjects it listens on. None may begin with a wildcard, `$` or `_INBOX`: NATS has its own there.',
+      example: ['orders.>'],
+    }),
   retention: z.enum(['limits', 'interest', 'workqueue']).default('limits').openapi({
     description: 'What removes messages: limits alone, or consumers that are done with them too.',
   }),
@@ -88,7 +92,9 @@ const configFields = {
   republish: z
     .strictObject({
       src: shortText.optional().openapi({ description: 'Only these subjects.' }),
-      dest: shortText.openapi({ description: 'The subjects to publish them on.' }),
+      dest: shortText.openapi({
+        description: 'The subjects to publish them on, which begin with a token of their own.',
+      }),
       headers_only: z.boolean().optional().openapi({ description: 'Without the payloads.' }),
     })
     .optional()

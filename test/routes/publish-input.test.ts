@@ -8,7 +8,7 @@ import { BridgeError, type FieldError } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { createRouter } from '../../src/router.ts'
 import { publish } from '../../src/routes/publish.ts'
-import { isReserved } from '../../src/schemas/names.ts'
+import { isReserved } from '../../src/schemas/reserved-subjects.ts'
 import { readSettings } from '../../src/settings.ts'
 
 /** What becomes of a request: its refused fields, or that it came to JetStream with this subject. */
