@@ -61,6 +61,15 @@ const BY_ERR_CODE: Readonly<Record<number, ErrorCode>> = {
   10117: 'refused_by_jetstream',
 }
 
+/** Which setting of a stream JetStream misses, where it says only that something is disabled or not permitted. */
+const NEEDED: Readonly<Record<number, string>> = {
+  10111: '"allow_rollup_hdrs": true, and not "deny_purge"',
+  10166: '"allow_msg_ttl": true',
+  10168: '"allow_msg_counter": true',
+  10174: '"allow_atomic": true',
+  10188: '"allow_msg_schedules": true',
+}
+
 /** What no wait mends: somebody has to switch JetStream on. */
 const SWITCHED_OFF: Readonly<Record<number, string>> = {
   10039: 'JetStream is not enabled for this NATS account.',
@@ -87,7 +96,8 @@ function membersOf({ err_code, description = '' }: ApiError, stream: string | un
  */
 export function fromApiError(error: ApiError, stream?: string): BridgeError {
   const code = codeOf(error)
-  const said = `JetStream: ${error.description ?? 'no description'}.`
+  const needed = NEEDED[error.err_code ?? 0]
+  const said = `JetStream: ${error.description ?? 'no description'}.${needed ? ` The stream needs ${needed}.` : ''}`
   const off = SWITCHED_OFF[error.err_code ?? 0]
   const detail = off ?? (code === 'jetstream_unavailable' ? 'JetStream cannot answer now.' : said)
   return new BridgeError(code, detail, { cause: error, members: membersOf(error, stream) })
