@@ -11,6 +11,13 @@ interface AnswerHead {
   readonly headers?: Headers
 }
 
+/** What an answer of server-sent events says of itself, so that nothing on the way holds it back. */
+export const eventsHeaders = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store, no-transform',
+  'X-Accel-Buffering': 'no',
+}
+
 /** Nobody reads it; nginx's word for a client that closed the request. */
 const CLIENT_LEFT = 499
 

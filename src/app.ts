@@ -22,7 +22,7 @@ import { tickets } from './routes/tickets.ts'
 /** The whole bridge as one Hono app, around the real parts of its host. */
 export function createApp(dependencies: Dependencies) {
   const app = createRouter(new PathRouter())
-  app.use(receive(dependencies))
+  app.use(receive(dependencies, (request, env) => app.fetch(request, env as object)))
   for (const routes of [
     publish,
     publishMany,

@@ -9,6 +9,7 @@ import { createPresence } from './presence.ts'
 import { createPublicAddress } from './public-address.ts'
 import type { Settings } from './settings.ts'
 import { createTimers } from './timers.ts'
+import { createCursors } from './tokens/cursor.ts'
 import { readKeyring } from './tokens/seal.ts'
 import { createTickets } from './tokens/ticket.ts'
 
@@ -23,6 +24,7 @@ interface HostParts extends Pick<Dependencies, 'host' | 'metrics' | 'openSession
 export function createDependencies(settings: Settings, parts: HostParts): Dependencies {
   const { host, metrics, openSession, writeLine } = parts
   const startTimer = createTimers()
+  const keyring = readKeyring(settings.TOKEN_KEYS)
   const publicAddress = createPublicAddress(settings)
   explainProblemsUnder(publicAddress.path)
   const openHold =
@@ -37,7 +39,8 @@ export function createDependencies(settings: Settings, parts: HostParts): Depend
     // On Workers a client's leaving shows only when something is written to it.
     presence: createPresence(host === 'node', startTimer),
     startTimer,
-    tickets: createTickets(readKeyring(settings.TOKEN_KEYS)),
+    tickets: createTickets(keyring),
+    openCursors: (tenant) => createCursors(keyring, tenant),
     now: Date.now,
     log: createLog(settings.LOG, writeLine),
   }

@@ -54,6 +54,8 @@ export interface Dependencies extends Limits {
   readonly settings: Settings
   readonly tickets: Tickets
   readonly publicAddress: PublicAddress
+  /** Cursors of a tenant, apart from any session. */
+  openCursors(tenant: string): Cursors
   /** The session of a caller: the same one as long as it is in use. */
   openSession(caller: Caller): Session
   readonly presence: Presence

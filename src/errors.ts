@@ -93,6 +93,9 @@ export interface FieldError {
   readonly message: string
 }
 
+/** What is said while a host ends: another one is in its place soon. */
+export const SHUTTING_DOWN = 'This instance of Sluice is shutting down.'
+
 interface BridgeErrorOptions {
   readonly cause?: unknown
   readonly errors?: readonly FieldError[]

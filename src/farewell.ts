@@ -4,6 +4,9 @@
 const EARLIEST_MS = 500
 const SPREAD_MS = 3_000
 
+/** Has a reader come again, at a moment of its own. */
+export const comeBack = (): string => `retry: ${EARLIEST_MS + Math.floor(Math.random() * SPREAD_MS)}\n\n`
+
 /** A sign of life with an id: without data it is no event, and EventSource remembers both. */
 export const farewell = (cursor: string): string =>
   `retry: ${EARLIEST_MS + Math.floor(Math.random() * SPREAD_MS)}\nid: ${cursor}\n\n`

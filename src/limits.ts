@@ -26,6 +26,8 @@ interface SlotKind {
 export interface Limits {
   /** Of readers of server-sent events. */
   readonly readers: Slots
+  /** Of resumed readers that wait for NATS to be back. */
+  readonly resumers: Slots
   /** Of requests that wait for messages. */
   readonly waits: Slots
   /** Of requests that publish many messages. */
@@ -42,6 +44,12 @@ export function createLimits(settings: Settings, metrics: Metrics, openHold: Ope
       tenantLimit: 'MAX_READERS_PER_TENANT',
       tenantCode: 'too_many_readers',
       held: metrics.openEvents,
+    }),
+    resumers: createSlots(settings, metrics, {
+      hostLimit: 'MAX_RESUMING',
+      tenantLimit: 'MAX_RESUMING_PER_TENANT',
+      tenantCode: 'too_many_readers',
+      held: metrics.resuming,
     }),
     waits: createSlots(settings, metrics, {
       hostLimit: 'MAX_WAITING',

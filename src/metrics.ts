@@ -35,6 +35,8 @@ const DELIVERY_WAYS = ['page', 'lines', 'events', 'pull', 'push'] as const
 const LIMITS = [
   'MAX_READERS',
   'MAX_READERS_PER_TENANT',
+  'MAX_RESUMING',
+  'MAX_RESUMING_PER_TENANT',
   'MAX_WAITING',
   'MAX_WAITING_PER_TENANT',
   'MAX_PUBLISHERS',
@@ -64,6 +66,7 @@ export function createMetrics(about: Labels) {
   return {
     inFlight: gauge('sluice_http_requests_in_flight', 'Requests whose answer has not begun.'),
     openEvents: gauge('sluice_event_streams', 'Open server-sent events, of streams and of consumers.'),
+    resuming: gauge('sluice_resuming_readers', 'Resumed readers that wait for NATS to be back.'),
     waiting: gauge('sluice_waiting_requests', 'Reads and pulls that wait for messages.'),
     publishing: gauge('sluice_publishing_requests', 'Requests under way that publish many messages.'),
     scanning: gauge('sluice_searches', 'Searches of streams under way, and lists of streams and consumers.'),

@@ -29,10 +29,10 @@ interface PiecesOptions {
  * Starts the pieces at once, so that their `finally` always runs, also where nobody ever reads the body.
  */
 export async function streamPieces(
-  pieces: Pieces,
+  pieces: AsyncGenerator<string | Uint8Array, void, undefined>,
   { startTimer, gone, content, stalledMs }: PiecesOptions,
 ): Promise<ReadableStream<Uint8Array>> {
-  let ready: IteratorResult<string, void> | undefined = await pieces.next()
+  let ready: IteratorResult<string | Uint8Array, void> | undefined = await pieces.next()
   let hasEnded = false
   const end = async () => {
     hasEnded = true
@@ -58,7 +58,7 @@ export async function streamPieces(
         const next = ready ?? (await pieces.next())
         ready = undefined
         if (next.done) return controller.close()
-        controller.enqueue(encoder.encode(next.value))
+        controller.enqueue(typeof next.value === 'string' ? encoder.encode(next.value) : next.value)
         if (stalledMs === undefined) return
         stopWaiting = startTimer(() => {
           controller.error(new Error('The client does not take the answer.'))

@@ -110,6 +110,10 @@ const plainSchema = z.object({
   MAX_READERS: integer(1, 1_000_000, 20_000),
   /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
   MAX_READERS_PER_TENANT: wholeNumber(1, 1_000_000),
+  /** Readers of server-sent events that come back while NATS is away, and wait at a host until it is there, at most. */
+  MAX_RESUMING: integer(1, 1_000_000, 1_000),
+  /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
+  MAX_RESUMING_PER_TENANT: wholeNumber(1, 1_000_000),
   /** What a slow live reader may leave unread before it goes back to catching up, bytes. */
   READER_BUFFER_BYTES: integer(64 * KIB, 64 * MIB, MIB),
   /** Requests of a host that wait for messages at most: reads with `wait_ms`, and pulls. */
@@ -163,6 +167,7 @@ const plainSchema = z.object({
 /** Limits on one credential, each with the limit on the host that its default is a share of. */
 const SHARES = [
   ['MAX_READERS_PER_TENANT', 'MAX_READERS'],
+  ['MAX_RESUMING_PER_TENANT', 'MAX_RESUMING'],
   ['MAX_WAITING_PER_TENANT', 'MAX_WAITING'],
   ['MAX_PUBLISHERS_PER_TENANT', 'MAX_PUBLISHERS'],
   ['MAX_MEMORY_BYTES_PER_TENANT', 'MAX_MEMORY_BYTES'],

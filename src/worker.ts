@@ -2,10 +2,12 @@
 import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
 import { getPath } from 'hono/utils/url'
 import { chooseType } from './accept.ts'
+import { eventsHeaders } from './answer.ts'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
 import type { Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
+import { comeBack } from './farewell.ts'
 import { createHolds } from './holds.ts'
 import { createSessions } from './hosts/sessions.ts'
 import { tellAllUnhandled, watchUnhandled } from './hosts/unhandled.ts'
@@ -14,6 +16,7 @@ import { createLog } from './log.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath } from './middleware/authenticate.ts'
+import { resumesEvents } from './middleware/resumed-events.ts'
 import { BadSettings, readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
 import { createTimers } from './timers.ts'
 import { version } from './version.ts'
@@ -116,7 +119,8 @@ function shardSaid(url: string): number {
 }
 
 /** A Durable Object is restarted at any time: what it was doing may have been done. */
-function answerLostHost(request: Request, cause: unknown, { log, settings }: Dependencies): Response {
+function answerLostHost(request: Request, cause: unknown, dependencies: Dependencies): Response {
+  const { log, settings } = dependencies
   const reads = request.method === 'GET' || request.method === 'HEAD'
   const failure = new BridgeError(
     reads ? 'jetstream_unavailable' : 'internal',
@@ -125,7 +129,11 @@ function answerLostHost(request: Request, cause: unknown, { log, settings }: Dep
   log.warn({ code: failure.code, detail: failure.message, cause: String(cause) })
   const origin = request.headers.get('Origin') ?? ''
   const listed = settings.CORS_ORIGINS.includes(origin)
-  return problemResponse(failure, listed ? { 'Access-Control-Allow-Origin': origin } : {})
+  const headers = listed ? { 'Access-Control-Allow-Origin': origin } : {}
+  // A browser that resumes its events would not come back to a failure.
+  if (resumesEvents(request, identify(request, dependencies), dependencies))
+    return new Response(comeBack(), { headers: { ...ownHeaders(), ...eventsHeaders, ...headers } })
+  return problemResponse(failure, headers)
 }
 
 function refuseAll(failure: unknown): Response {
@@ -137,19 +145,21 @@ function refuseAll(failure: unknown): Response {
 }
 
 function problemResponse(failure: unknown, headers: Readonly<Record<string, string>> = {}): Response {
-  const problem = toProblem(failure, crypto.randomUUID())
+  const own = ownHeaders()
+  const problem = toProblem(failure, own['X-Request-Id'])
   return new Response(JSON.stringify(problem), {
     status: problem.status,
-    headers: {
-      'Content-Type': 'application/problem+json',
-      'X-Request-Id': problem.request_id,
-      'Cache-Control': 'no-store',
-      'X-Content-Type-Options': 'nosniff',
-      Vary: 'Origin',
-      ...headers,
-    },
+    headers: { ...own, 'Content-Type': 'application/problem+json', ...headers },
   })
 }
+
+/** What an answer says that no app has made. */
+const ownHeaders = () => ({
+  'X-Request-Id': crypto.randomUUID(),
+  'Cache-Control': 'no-store',
+  'X-Content-Type-Options': 'nosniff',
+  Vary: 'Origin, Authorization, Cookie',
+})
 
 /**
  * Holds the NATS connection of one tenant, which an isolate cannot: there an I/O object belongs to one request. It keeps

@@ -1,6 +1,6 @@
 /** Owns bodies that clients go on sending for as long as they like: they end when the host does. */
 import type { IncomingHttpHeaders } from 'node:http'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
 import { isLinesType } from '../media-types.ts'
 
 /** A request as Node has it. */
@@ -47,7 +47,7 @@ function endable(
   let fail: (reason: unknown) => void = () => undefined
   const end = () => {
     endings.delete(end)
-    fail(new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.'))
+    fail(new BridgeError('jetstream_unavailable', SHUTTING_DOWN))
     void drain(reader)
   }
   endings.add(end)

@@ -1,6 +1,6 @@
 /** The callers that a host has sessions for: one a tenant, as many as the settings allow. */
 import type { Caller, Session } from '../context.ts'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
 import { createScans, type Scans } from '../scans.ts'
 import type { Settings } from '../settings.ts'
@@ -52,8 +52,7 @@ class HostSessions implements Sessions {
 
   open(caller: Caller): Session {
     const { tenant, credential } = caller
-    if (this.#isDismissed)
-      throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
+    if (this.#isDismissed) throw new BridgeError('jetstream_unavailable', SHUTTING_DOWN)
     // Often the same caller asks again: it is in its place already.
     if (this.#latest?.tenant === tenant) return this.#latest.session
     if (credential.kind === 'own') {

@@ -1,6 +1,6 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
 import { abortWith } from '../abort.ts'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
@@ -52,8 +52,7 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
   const guests = new Set<() => void>()
   let isDismissed = false
   const admit = () => {
-    if (isDismissed)
-      throw new BridgeError('jetstream_unavailable', 'This instance of Sluice is shutting down.')
+    if (isDismissed) throw new BridgeError('jetstream_unavailable', SHUTTING_DOWN)
   }
 
   return {

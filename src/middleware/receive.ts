@@ -6,17 +6,23 @@ import type { AppEnv, Dependencies } from '../context.ts'
 import { identify, isPublic } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
 import { requirePlainPath } from './paths.ts'
+import { createResumption, isAttempt, mayResume, noteOutcome } from './resumed-events.ts'
 
 /**
  * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
- * What it throws is answered here; what handlers throw comes to `app.onError`.
+ * `dispatch`: the whole app. What it throws is answered here; what handlers throw comes to `app.onError`.
  */
-export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
+export function receive(
+  dependencies: Dependencies,
+  dispatch: (request: Request, env: unknown) => Response | Promise<Response>,
+): MiddlewareHandler<AppEnv> {
   const { settings, publicAddress } = dependencies
+  const resumption = createResumption({ dependencies, dispatch })
   const listedOrigins = new Set(settings.CORS_ORIGINS)
   return async (c, next) => {
     const beganAt = performance.now()
-    dependencies.metrics.inFlight.add(1)
+    const isClients = !isAttempt(c.req.raw)
+    if (isClients) dependencies.metrics.inFlight.add(1)
     const requestId = readRequestId(c.req.raw)
     c.set('dependencies', dependencies)
     c.set('requestId', requestId)
@@ -24,7 +30,9 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     try {
       if (settings.LOOPBACK_ONLY) admitHost(c, publicAddress)
       const preflight = admitOrigin(c, listedOrigins, publicAddress)
-      if (preflight) c.res = preflight
+      const resumed = isClients && mayResume(c.req.raw, c.req.path) ? await resumption.answer(c) : undefined
+      const made = preflight ?? resumed
+      if (made) c.res = made
       else {
         requirePlainPath(c)
         await admit(c, dependencies)
@@ -36,7 +44,8 @@ export function receive(dependencies: Dependencies): MiddlewareHandler<AppEnv> {
     c.get('leave')?.()
     completeAnswer(c)
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
-    tell(c, dependencies, (performance.now() - beganAt) / 1_000)
+    if (isClients) tell(c, dependencies, (performance.now() - beganAt) / 1_000)
+    else noteOutcome(c.req.raw, c.get('failure'))
   }
 }
 

@@ -15,13 +15,6 @@ const stalledMs = STALLED_MS
 /** White space before a JSON text means nothing. */
 const PROBE = ' '
 
-/** What an answer of server-sent events says of itself, so that nothing on the way holds it back. */
-export const eventsHeaders = {
-  'Content-Type': 'text/event-stream',
-  'Cache-Control': 'no-store, no-transform',
-  'X-Accel-Buffering': 'no',
-}
-
 interface WaitingAnswer {
   /**
    * Gets the content, and says so before it begins to wait for it. Throws when `signal` is aborted, and then has no

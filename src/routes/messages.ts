@@ -2,7 +2,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'
-import { answer } from '../answer.ts'
+import { answer, eventsHeaders } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse, toProblem } from '../errors.ts'
 import type { Hold } from '../holds.ts'
@@ -26,7 +26,7 @@ import {
   tailEventSchema,
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
-import { declared, eventsHeaders } from './answers.ts'
+import { declared } from './answers.ts'
 import { answerHeld, holdUntilTaken, streamTaken } from './held-answers.ts'
 import { encodeEventBatch, encodeLines, encodePage, type PageForm } from './page-bytes.ts'
 import { fitting } from './page-size.ts'

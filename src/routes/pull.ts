@@ -2,7 +2,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'
-import { answer } from '../answer.ts'
+import { answer, eventsHeaders } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
 import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
@@ -21,7 +21,8 @@ import { hasPercent, percentFault } from '../schemas/percent-names.ts'
 import { problems } from '../schemas/problem.ts'
 import { lastEventId } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
-import { answerWhileWaiting, declared, eventsHeaders } from './answers.ts'
+import { deliveryFilter } from '../tokens/cursor.ts'
+import { answerWhileWaiting, declared } from './answers.ts'
 import { holdUntilTaken, SMALL_BYTES } from './held-answers.ts'
 import { pushDeliveries } from './push.ts'
 import { useTicket } from './read-origin.ts'
@@ -237,5 +238,5 @@ function checkTicket(c: Context<AppEnv>, stream: string, consumer: string) {
 
 /** Event ids of a consumer's deliveries: they show a ticket's reconnect, and are no position to read from. */
 export function deliveryScope(c: Context<AppEnv>, stream: string, consumer: string) {
-  return c.var.session.cursors.scope(stream, [`$consumer.${consumer}`])
+  return c.var.session.cursors.scope(stream, deliveryFilter(consumer))
 }

@@ -26,6 +26,9 @@ const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
 const MAX_KNOWN_SCOPES = 1_000
 const NO_FILTER = Buffer.alloc(DIGEST_BYTES)
 
+/** What stands for a filter in the ids of a consumer's events. */
+export const deliveryFilter = (consumer: string): readonly string[] => [`$consumer.${consumer}`]
+
 /** Cursors of one tenant. */
 export interface Cursors {
   /** `filters`: the subject filters of the read, in any order; empty: every message. */
