@@ -4,7 +4,9 @@ import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'
 import { MAX_BATCH_MESSAGES } from '../schemas/batch.ts'
 import { json } from '../schemas/examples.ts'
+import { MAX_HEADER_BYTES, MAX_HEADERS } from '../schemas/header-bounds.ts'
 import { capabilitiesSchema, healthSchema } from '../schemas/health.ts'
+import { MAX_JSON_DEPTH, MAX_JSON_VALUES } from '../schemas/json-bounds.ts'
 import { LEVEL_OF_2_11, LEVEL_OF_2_12, LEVEL_OF_2_14 } from '../schemas/nats-headers.ts'
 import { problems, problemsOf } from '../schemas/problem.ts'
 
@@ -102,6 +104,10 @@ export const health = createRouter()
           max_body_bytes: Math.min(maxPayloadBytes, settings.MAX_BODY_BYTES),
           max_batch_bytes: settings.MAX_BATCH_BYTES,
           max_batch_messages: MAX_BATCH_MESSAGES,
+          max_headers: MAX_HEADERS,
+          max_header_bytes: MAX_HEADER_BYTES,
+          max_json_values: MAX_JSON_VALUES,
+          max_json_depth: MAX_JSON_DEPTH,
           max_held_bytes: settings.MAX_MEMORY_BYTES,
           max_memory_bytes: settings.MAX_MEMORY_BYTES,
           max_memory_bytes_per_tenant: Math.min(

@@ -44,7 +44,8 @@ const publishMessagesRoute = createRoute({
     'answered with the results of all, or with `atomic` stored as a whole or not at all; what was refused then says so in ' +
     '`results` of the problem. A CloudEvent is stored in binary mode, once for each `source` and `id`: an event in JSON is ' +
     'answered as a publish of one message is, a batch of them as a batch; so is one with `ce-*` headers and any other body. ' +
-    'A body may be sent with `Content-Encoding: gzip`.',
+    'A body may be sent with `Content-Encoding: gzip`. How many JSON values and headers it may have is in ' +
+    '`GET /v1/capabilities`: lines have a bound each, a batch one for all of it.',
   request: {
     query: eventQuery,
     headers: z.object({

@@ -46,6 +46,12 @@ export const capabilitiesSchema = z
         max_batch_messages: integer(0).openapi({
           description: 'Messages of one batch; an atomic one has a limit of its own at the NATS server.',
         }),
+        max_headers: integer(0).openapi({ description: 'Header values of one message, over all names.' }),
+        max_header_bytes: integer(0).openapi({ description: 'Header names and values of one message.' }),
+        max_json_values: integer(0).openapi({
+          description: 'Values in one JSON text: a body, or a line of a stream of lines.',
+        }),
+        max_json_depth: integer(0).openapi({ description: 'How deeply they may be nested.' }),
         max_held_bytes: integer(0).openapi({ description: 'What `max_memory_bytes` was called first.' }),
         max_memory_bytes: integer(0).openapi({
           description:

@@ -128,6 +128,11 @@ onEveryTarget((target) => {
   })
 
   describe('headers of a message', () => {
+    test('said in the capabilities', () => {
+      expect(target.limits).toMatchObject({ max_headers: 1_000, max_header_bytes: 65_536 })
+      expect(target.limits).toMatchObject({ max_json_values: 100_000, max_json_depth: 1_000 })
+    })
+
     const tooMany = () => outgoing(`"headers":${manyNames(20_000)}`)
     const tooLong = () => outgoing(`"headers":{"a":"${'x'.repeat(40_000)}","b":"${'é'.repeat(20_000)}"}`)
     const tooManyValues = () => outgoing(`"headers":{"A":[${'0,'.repeat(50_000)}0]}`)
