@@ -52,6 +52,7 @@ export const ERRORS = {
   consumer_not_found: kind(404, 'The consumer does not exist'),
   method_not_allowed: kind(405, 'The path does not have this method'),
   not_acceptable: kind(406, 'None of the accepted types can be given'),
+  results_unread: kind(408, 'Results were not read while lines were sent', true),
   body_timeout: kind(408, 'The body of the request did not come in time', true),
   cursor_mismatch: kind(409, 'The cursor belongs to another stream or filter'),
   stream_exists: kind(409, 'The stream exists with another configuration'),

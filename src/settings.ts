@@ -147,6 +147,8 @@ const plainSchema = z.object({
   MAX_MEMORY_BYTES_PER_TENANT: wholeNumber(MIB, 65_536 * MIB),
   /** The longest silence in a body that has to be whole, ms; besides it has to come at 4 KiB a second. */
   BODY_SILENCE_MS: integer(100, 5 * MINUTE, 20 * SECOND),
+  /** How long a client that sends lines to publish may leave results unread, ms: then no more of its lines are published. */
+  UNREAD_RESULTS_MS: integer(100, 45 * SECOND, 10 * SECOND),
   /** How long a publish with a key is tried again after JetStream went away under it, ms; 0: not at all. */
   PUBLISH_DEADLINE_MS: integer(0, MINUTE, 15 * SECOND),
   /** How long a Node process that is told to end may take, ms: what is not done by then is cut off. */

@@ -23,6 +23,8 @@ export interface LineExchangeParts {
   /** The result lines of these outcomes, the first of which is about the message at `index`. */
   write(outcomes: readonly Outcome[], index: number): Promise<string>
   readonly requestId: string
+  /** How long results may stay unread while lines come, ms. */
+  readonly unreadMs: number
   /** Called once, however it ends. */
   onEnd(): void
 }
@@ -36,6 +38,11 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   /** Nothing more is read or written. */
   #isOver = false
   #isRead = false
+  /** Results are left unread: what comes is passed over, so that the client gets to read why. */
+  #isUnread = false
+  /** Whether a line was passed over: at all, and since this was looked at. */
+  #hasUnsent = false
+  #hasPassed = false
   #unreadable: unknown
   #reading: Promise<void> | undefined
   #stopWaiting: (() => void) | undefined
@@ -68,7 +75,12 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
 
   /** Whether every message that was sent has its result, and no further one will be sent. */
   #isAnswered(): boolean {
-    return this.#pipeline.isEmpty && (this.#isRead || this.#pipeline.outage !== undefined)
+    return this.#pipeline.isEmpty && (this.#isRead || this.#isEnding)
+  }
+
+  /** Whether nothing more is sent, though more may come. */
+  get #isEnding(): boolean {
+    return this.#isUnread || this.#pipeline.outage !== undefined
   }
 
   /** Never rejects. */
@@ -76,8 +88,10 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
     try {
       for await (const together of this.#parts.lines)
         for (const line of together) {
-          if ((this.#isOver || !this.#pipeline.hasRoom) && !(await this.#waitForRoom())) return
-          if (this.#pipeline.outage === undefined) this.#publish(line)
+          const mayPublish = !this.#isOver && !this.#isEnding && this.#pipeline.hasRoom
+          if (!mayPublish && !(await this.#waitForRoom())) return
+          if (this.#isEnding) this.#hasUnsent = this.#hasPassed = true
+          else this.#publish(line)
         }
     } catch (failure) {
       this.#unreadable = failure
@@ -87,10 +101,10 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
     }
   }
 
-  /** Answers whether to read on: after an outage as well, so that the client comes to read what it is told. */
+  /** Answers whether to read on: also when nothing more is sent, so that the client comes to read what it is told. */
   async #waitForRoom(): Promise<boolean> {
     const pipeline = this.#pipeline
-    while (!this.#isOver && !pipeline.hasRoom && pipeline.outage === undefined) await pipeline.room()
+    while (!this.#isOver && !this.#isEnding && !pipeline.hasRoom) await pipeline.room()
     if (pipeline.outage !== undefined) this.#drained += 1
     return !this.#isOver && this.#drained < DRAINED_LINES
   }
@@ -104,9 +118,9 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   }
 
   async #finish(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    const failure = this.#pipeline.outage ?? this.#unreadable
+    const failure = this.#pipeline.outage ?? this.#unread() ?? this.#unreadable
     if (failure !== undefined) {
-      const problem = toProblem(asUnsent(failure), this.#parts.requestId)
+      const problem = { ...toProblem(asUnsent(failure), this.#parts.requestId), next_index: this.#answered }
       controller.enqueue(UTF8.encode(`${JSON.stringify({ error: problem })}\n`))
       await Promise.race([this.#reading, delay(DRAIN_MS)])
     }
@@ -114,8 +128,32 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
     this.#end()
   }
 
-  #awaitClient(): void {
-    this.#stopWaiting = this.#parts.startTimer(() => this.#giveUp(), STALLED_MS)
+  #unread(): BridgeError | undefined {
+    if (!this.#isUnread || (this.#isRead && !this.#hasUnsent)) return undefined
+    return new BridgeError(
+      'results_unread',
+      `Results were not read while lines were sent: messages from index ${this.#answered} on were not sent to JetStream. ` +
+        'Send those again, and read results meanwhile, or send fewer at a time.',
+    )
+  }
+
+  /**
+   * Lines that wait for a client that reads nothing may be all that keeps it from reading: from then on they are passed over.
+   * As long as some come, it gets nearer to it.
+   */
+  #awaitClient(waitedMs = 0): void {
+    const { startTimer, unreadMs } = this.#parts
+    this.#stopWaiting = startTimer(() => {
+      const isStalled = !this.#isRead && !this.#isUnread && !this.#pipeline.hasRoom
+      if (isStalled) {
+        this.#isUnread = true
+        this.#pipeline.wake()
+      }
+      const waited = isStalled || this.#hasPassed ? 0 : waitedMs + unreadMs
+      this.#hasPassed = false
+      if (waited < STALLED_MS) this.#awaitClient(waited)
+      else this.#giveUp()
+    }, unreadMs)
   }
 
   #giveUp(): void {

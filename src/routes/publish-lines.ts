@@ -45,6 +45,7 @@ export async function answerLines(c: Context<AppEnv>, type: string): Promise<Res
       return text
     },
     requestId: c.get('requestId'),
+    unreadMs: c.get('dependencies').settings.UNREAD_RESULTS_MS,
     onEnd() {
       release()
       leave()

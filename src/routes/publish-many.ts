@@ -40,8 +40,10 @@ const publishMessagesRoute = createRoute({
   summary: 'Publish many messages, or CloudEvents',
   description:
     'Newline-delimited JSON is answered in the same: a result for each message, in their order, the first while the request ' +
-    'is still being sent. Results have to be read meanwhile, since no more lines are taken than results are. A JSON batch is ' +
-    'answered with the results of all, or with `atomic` stored as a whole or not at all; what was refused then says so in ' +
+    'is still being sent. Results have to be read meanwhile, since no more lines are taken than results are: a client, or a proxy, that ' +
+    'reads nothing before it has sent everything gets through with some thousands of lines at a time. Where results stay ' +
+    'unread for 10 s (`UNREAD_RESULTS_MS`) while lines come, nothing more is published, and the last line of the answer is ' +
+    '`results_unread`, whose `next_index` is the first message that was not: send those again. A JSON batch is answered with the results of all, or with `atomic` stored as a whole or not at all; what was refused then says so in ' +
     '`results` of the problem. A CloudEvent is stored in binary mode, once for each `source` and `id`: an event in JSON is ' +
     'answered as a publish of one message is, a batch of them as a batch; so is one with `ce-*` headers and any other body. ' +
     'A body may be sent with `Content-Encoding: gzip`. How many JSON values and headers it may have is in ' +
@@ -90,6 +92,7 @@ const publishMessagesRoute = createRoute({
       'batch_too_large',
       'batches_in_flight',
       'payload_too_large',
+      'results_unread',
       'unsupported_media_type',
       'publish_unconfirmed',
       'publish_unconfirmed_keyed',

@@ -50,6 +50,9 @@ export const problemSchema = z
       .string()
       .optional()
       .openapi({ description: 'With precondition_failed: the stream that has the subject.' }),
+    next_index: z.number().int().optional().openapi({
+      description: 'At the end of an answer in lines: the first message of the request that was not sent.',
+    }),
     results: z
       .array(z.unknown())
       .optional()
@@ -136,6 +139,7 @@ const CURSOR = 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg'
 const MEMBERS: Partial<Record<ErrorCode, Readonly<Record<string, unknown>>>> = {
   invalid_request: { errors: [{ field: 'limit', message: 'must be from 1 to 1000' }] },
   precondition_failed: { current_seq: 42 },
+  results_unread: { next_index: 4_096 },
   cursor_expired: { earliest_seq: 8, missed: 3, earliest_cursor: CURSOR },
   stream_recreated: { earliest_cursor: CURSOR },
 }

@@ -61,6 +61,7 @@ const OTHER_PROBLEM_MEMBERS = [
   'current_msg_id',
   'current_stream',
   'results',
+  'next_index',
   'earliest_seq',
   'missed',
   'earliest_cursor',
