@@ -7,11 +7,14 @@ import type { Presence } from './presence.ts'
 import type { PublicAddress } from './public-address.ts'
 import type { StreamReader } from './reading.ts'
 import type { Scan } from './scans.ts'
+import type { AckResult } from './schemas/ack.ts'
 import type { MessageIdOf } from './schemas/names.ts'
+import type { ServerClock } from './server-clock.ts'
 import type { Settings } from './settings.ts'
 import type { StartTimer } from './timers.ts'
 import type { AckTokens } from './tokens/ack.ts'
 import type { Cursors } from './tokens/cursor.ts'
+import type { SettledDeliveries } from './tokens/settled.ts'
 import type { Ticket, Tickets } from './tokens/ticket.ts'
 
 /** Who asks: a NATS credential, and the tenant it is. */
@@ -29,6 +32,8 @@ export interface Session {
   readonly reader: StreamReader
   readonly cursors: Cursors
   readonly ackTokens: AckTokens
+  readonly settled: SettledDeliveries<AckResult>
+  readonly serverClock: ServerClock
   /** Tells this caller's entity tags from another's. */
   readonly tagMark: string
   /** The `Nats-Msg-Id` of an idempotency key of the caller's. */

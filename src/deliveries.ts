@@ -1,28 +1,81 @@
 /** Owns what a client is handed of a consumer: its ack tokens and deadlines, and the return of what it did not get. */
 import type { Session } from './context.ts'
-import type { ConsumerInfo, Delivery, JetStream } from './jetstream.ts'
+import type { ConsumerInfo, Delivery } from './jetstream.ts'
 import type { Metrics } from './metrics.ts'
 import type { PayloadForm } from './reading.ts'
 import { encodeMessage } from './schemas/message.ts'
 import { fromMs, nanosToMs } from './schemas/time.ts'
+import { type ClockOffset, offsetOf, roundTripMs } from './server-clock.ts'
+import { deliveryKey } from './tokens/settled.ts'
 
 /** JetStream's own default. */
 const DEFAULT_ACK_WAIT_MS = 30_000
 /** A claim ends this much before JetStream delivers again, so that no ack on its way completes the next delivery. */
 const MARGIN_MS = 250
 const MARGIN_SHARE = 0.1
+/** The longest margin that a slow connection makes, as a share of the wait. */
+const LONGEST_MARGIN_SHARE = 0.5
+/** A settling takes two round trips: the consumer is looked at before. */
+const ROUND_TRIPS = 2
 
-/**
- * Until when a delivery is its receiver's, Unix milliseconds. `from`: when it was handed out, or its claim renewed.
- * Infinity where JetStream never takes it back.
- */
-export function deadlineOf({ config }: ConsumerInfo, deliveryCount: number, from: number): number {
+/** A consumer as its server has just described it, and what that tells of the server's clock. */
+export interface Look {
+  readonly info: ConsumerInfo
+  readonly offset: ClockOffset
+}
+
+/** Asks what a consumer is. */
+export async function lookAt(
+  { jetstream, serverClock }: Session,
+  { stream, consumer }: { readonly stream: string; readonly consumer: string },
+): Promise<Look> {
+  const askedMs = Date.now()
+  const info = await jetstream.consumerInfo(stream, consumer)
+  const offset = offsetOf(info.ts, askedMs, Date.now())
+  serverClock.hear(offset)
+  return { info, offset }
+}
+
+/** How long JetStream waits for this delivery's ack before it delivers again, ms; Infinity where it never does. */
+export function waitOf({ config }: ConsumerInfo, deliveryCount: number): number {
   if (config.ack_policy === 'none') return Number.POSITIVE_INFINITY
   const steps = Array.isArray(config.backoff) ? config.backoff.map(Number) : []
   const step = steps[Math.min(deliveryCount, steps.length) - 1]
   const ackWait = typeof config.ack_wait === 'number' ? nanosToMs(config.ack_wait) : DEFAULT_ACK_WAIT_MS
-  const waitMs = step === undefined ? ackWait : nanosToMs(step)
-  return from + waitMs - Math.min(MARGIN_MS, Math.floor(waitMs * MARGIN_SHARE))
+  return step === undefined ? ackWait : nanosToMs(step)
+}
+
+/** Until when a delivery is its receiver's, and when JetStream may deliver it again; both by the server's clock. */
+export interface Lease {
+  readonly deadlineMs: number
+  readonly endMs: number
+}
+
+/** `from`: when it was handed out, or its claim renewed, at the earliest; by the server's clock. */
+export function leaseOf({ info, offset }: Look, deliveryCount: number, from: number): Lease {
+  const waitMs = waitOf(info, deliveryCount)
+  const usual = Math.min(MARGIN_MS, Math.floor(waitMs * MARGIN_SHARE))
+  const slow = Math.min(ROUND_TRIPS * roundTripMs(offset), Math.floor(waitMs * LONGEST_MARGIN_SHARE))
+  const endMs = from + waitMs
+  return { deadlineMs: endMs - Math.max(usual, slow), endMs }
+}
+
+/**
+ * When JetStream delivered at the earliest, by its clock. What was there when it was asked for was delivered after that,
+ * however long this machine took to hear of it; for what came later there is the time that the server tells of its
+ * last delivery, and else that of its arrival.
+ */
+function deliveredFrom({ info, offset }: Look, last: Delivery | undefined): (delivery: Delivery) => number {
+  const { consumer_seq, last_active } = info.delivered
+  const told = last?.consumerSeq === consumer_seq ? Date.parse(last_active ?? '') : Number.NaN
+  const latest = Number.isNaN(told) ? Number.POSITIVE_INFINITY : told
+  return ({ askedAt, receivedAt }) =>
+    Math.min(
+      latest,
+      askedAt === undefined
+        ? receivedAt + offset.leastMs - roundTripMs(offset) / 2
+        : askedAt + offset.leastMs,
+    )
 }
 
 /** A deadline on the wire; null where there is none. */
@@ -30,35 +83,47 @@ export function encodeDeadline(deadlineMs: number): string | null {
   return Number.isFinite(deadlineMs) ? fromMs(deadlineMs) : null
 }
 
-/** Writes the deliveries of one consumer, each as one line of JSON. */
+/** Writes the deliveries of one pull, each as one line of JSON. `last`: of those. */
 export function deliveryEncoder(
   { ackTokens }: Session,
-  consumer: ConsumerInfo,
-  form: PayloadForm,
+  {
+    look,
+    last,
+    form,
+  }: { readonly look: Look; readonly last: Delivery | undefined; readonly form: PayloadForm },
 ): (delivery: Delivery) => string {
-  const { stream_name: stream, name, created: consumerCreated } = consumer
-  const deadline = deadlines(consumer)
+  const { stream_name: stream, name: consumer, created: consumerCreated } = look.info
+  const leases = leasesOf(look, last)
   return (delivery) => {
-    const { deliveryCount, replySubject } = delivery
-    const { ms: deadlineMs, text: ack_deadline } = deadline(delivery)
-    const claim = { stream, consumer: name, consumerCreated, deliveryCount, replySubject, deadlineMs }
+    const { deliveryCount, replySubject, consumerSeq } = delivery
+    const { deadlineMs, endMs, text: ack_deadline } = leases(delivery)
+    const claim = {
+      stream,
+      consumer,
+      consumerCreated,
+      deliveryCount,
+      replySubject,
+      deadlineMs,
+      endMs,
+      consumerSeq,
+    }
     const rest = { ack_token: ackTokens.seal(claim), delivery_count: deliveryCount, ack_deadline }
     return encodeMessage(stream, delivery, form, rest)
   }
 }
 
-interface Deadline {
-  readonly ms: number
-  readonly text: string | null
-}
-
-/** Tells the deadline of each delivery: those that came together mostly have the one of the delivery before. */
-function deadlines(consumer: ConsumerInfo): (delivery: Delivery) => Deadline {
-  let last: (Deadline & { readonly count: number; readonly from: number }) | undefined
-  return ({ deliveryCount: count, receivedAt: from }) => {
-    if (last?.count === count && last.from === from) return last
-    const ms = deadlineOf(consumer, count, from)
-    last = { count, from, ms, text: encodeDeadline(ms) }
+/** Tells the lease of each delivery: those that came together mostly have the one of the delivery before. */
+function leasesOf(look: Look, lastOne: Delivery | undefined) {
+  const from = deliveredFrom(look, lastOne)
+  let last:
+    | (Lease & { readonly text: string | null; readonly count: number; readonly from: number })
+    | undefined
+  return (delivery: Delivery) => {
+    const { deliveryCount: count } = delivery
+    const at = from(delivery)
+    if (last?.count === count && last.from === at) return last
+    const lease = leaseOf(look, count, at)
+    last = { ...lease, count, from: at, text: encodeDeadline(lease.deadlineMs) }
     return last
   }
 }
@@ -79,17 +144,25 @@ export const isDismissed = (failure: unknown, client: AbortSignal): boolean =>
 
 /**
  * Gives deliveries back, so that another client has them at once; what cannot be given back returns after the ack wait. A delivery
- * whose time is over is left alone: JetStream would take back what another client has by now. `consumer`: where it is
- * known, and so how long that is.
+ * whose time is over is left alone: JetStream would take back what another client has by now. Their tokens settle
+ * nothing here from then on. `look`: where the consumer is known, and so how long that is.
  */
 export async function giveBack(
-  jetstream: JetStream,
+  { jetstream, settled }: Session,
   deliveries: readonly Delivery[],
-  consumer: ConsumerInfo | undefined,
+  look: Look | undefined,
 ): Promise<void> {
-  const endOf = ({ deliveryCount, receivedAt }: Delivery) =>
-    consumer ? deadlineOf(consumer, deliveryCount, receivedAt) : receivedAt + MARGIN_MS
   const now = Date.now()
-  const own = deliveries.filter((delivery) => now < endOf(delivery))
+  const from = look && deliveredFrom(look, deliveries.at(-1))
+  const isOwn = (delivery: Delivery) =>
+    look && from
+      ? now + look.offset.mostMs < leaseOf(look, delivery.deliveryCount, from(delivery)).deadlineMs
+      : now < delivery.receivedAt + MARGIN_MS
+  const own = deliveries.filter(isOwn)
+  if (look) {
+    const { created: consumerCreated } = look.info
+    for (const { replySubject } of own)
+      settled.remember(deliveryKey({ consumerCreated, replySubject }), { ending: 'nak', isSure: true })
+  }
   await Promise.allSettled(own.map(({ replySubject }) => jetstream.settle(replySubject, { action: 'nak' })))
 }

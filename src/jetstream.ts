@@ -43,11 +43,16 @@ export interface StoredMessage {
   readonly payload: Uint8Array
 }
 
-/** A message handed out by a consumer. `receivedAt`: Unix milliseconds on this machine. */
+/** A message handed out by a consumer. */
 export interface Delivery extends StoredMessage {
   readonly replySubject: string
   readonly deliveryCount: number
+  /** Which delivery of the consumer it is. */
+  readonly consumerSeq: number
   readonly numPending: number
+  /** When what was at hand was asked for, so that it was not delivered before; absent of what was waited for. */
+  readonly askedAt?: number
+  /** Both in Unix milliseconds on this machine. */
   readonly receivedAt: number
 }
 
@@ -92,6 +97,8 @@ export interface ConsumerInfo {
   readonly pause_remaining?: number
   /** Of a server that is one of several. */
   readonly cluster?: object
+  /** When the server said all this, by its clock. */
+  readonly ts?: string
 }
 
 /** One page of a list that JetStream gives in pages. */

@@ -29,6 +29,7 @@ const BOTTOM = [
   'errors.ts',
   'media-types.ts',
   'settings.ts',
+  'server-clock.ts',
   'farewell.ts',
   'pieces.ts',
   'presence.ts',

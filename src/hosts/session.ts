@@ -7,11 +7,13 @@ import { createStreamReader, type OpenedReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
 import type { StreamReader } from '../reading.ts'
 import type { Scans } from '../scans.ts'
+import { ServerClock } from '../server-clock.ts'
 import type { Settings } from '../settings.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
 import { createMessageIds } from '../tokens/message-id.ts'
 import type { Keyring } from '../tokens/seal.ts'
+import { SettledDeliveries } from '../tokens/settled.ts'
 import { tagMarkOf } from '../tokens/tag-mark.ts'
 import { delay } from '../turns.ts'
 
@@ -106,6 +108,8 @@ export function openSession(
     use,
     cursors: createCursors(keyring, tenant),
     ackTokens: createAckTokens(keyring, tenant),
+    settled: new SettledDeliveries(),
+    serverClock: new ServerClock(),
     messageIdOf: createMessageIds(keyring, tenant),
     scan,
     tagMark: tagMarkOf(keyring, tenant),

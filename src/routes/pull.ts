@@ -4,7 +4,15 @@ import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'
 import { answer, eventsHeaders } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
+import {
+  countDeliveries,
+  deliveryEncoder,
+  giveBack,
+  isDismissed,
+  type Look,
+  lookAt,
+  waitOf,
+} from '../deliveries.ts'
 import { BridgeError } from '../errors.ts'
 import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
 import { EVENTS_TYPE } from '../media-types.ts'
@@ -110,7 +118,7 @@ export const pull = createRouter()
     const answer = await answerWhileWaiting(c, {
       async work(signal, startsToWait) {
         const pullWithin = (waitMs: number) =>
-          pullWithInfo(c, stream, consumer, { batch, maxBytes, waitMs, signal })
+          pullWithLook(c, { stream, consumer }, { batch, maxBytes, waitMs, signal })
         const atHand = c.var.dependencies.presence.isNoticed ? undefined : await pullWithin(0)
         if (atHand && (longestWaitMs === 0 || atHand[1].length > 0)) return encodePulled(c, ...atHand, form)
         startsToWait()
@@ -127,8 +135,8 @@ export const pull = createRouter()
     if (!chooseType(c.req.header('Accept'), [EVENTS_TYPE]))
       throw new BridgeError('not_acceptable', `Accept must allow ${EVENTS_TYPE}.`)
     checkTicket(c, stream, consumer)
-    const info = await c.var.session.jetstream.consumerInfo(stream, consumer)
-    await checkPullable(c.var.session.jetstream, info)
+    const look = await lookAt(c.var.session, { stream, consumer })
+    await checkPullable(c.var.session.jetstream, look.info)
     const { created } = await c.var.session.jetstream.streamInfo(stream)
     const scope = deliveryScope(c, stream, consumer)
     const gone = new AbortController()
@@ -140,7 +148,7 @@ export const pull = createRouter()
       release()
       leave()
     }
-    const pieces = pushDeliveries(c, { consumer: info, created, scope, form, onEnd }, gone.signal)
+    const pieces = pushDeliveries(c, { look, created, scope, form, onEnd }, gone.signal)
     return declared(answer(c, await streamPieces(pieces, { startTimer, gone }), { headers: eventsHeaders }))
   })
 
@@ -151,25 +159,36 @@ interface PullOptions {
   readonly signal: AbortSignal
 }
 
+/** Below this the time of a delivery that was waited for is asked of the server: a pause of this machine would matter. */
+const SHORT_WAIT_MS = 10_000
+
 /** Both at once; where the consumer cannot be told, what was pulled is given back. */
-async function pullWithInfo(
+async function pullWithLook(
   c: Context<AppEnv>,
-  stream: string,
-  consumer: string,
+  target: { readonly stream: string; readonly consumer: string },
   options: PullOptions,
-): Promise<[ConsumerInfo, readonly Delivery[]]> {
-  const { jetstream } = c.var.session
-  const [info, pulled] = await Promise.allSettled([
-    jetstream.consumerInfo(stream, consumer),
-    jetstream.pull(stream, consumer, options).catch((failure: unknown): readonly Delivery[] => {
-      if (isDismissed(failure, options.signal)) return []
-      throw failure
-    }),
+): Promise<[Look, readonly Delivery[]]> {
+  const { session } = c.var
+  const [look, pulled] = await Promise.allSettled([
+    lookAt(session, target),
+    session.jetstream
+      .pull(target.stream, target.consumer, options)
+      .catch((failure: unknown): readonly Delivery[] => {
+        if (isDismissed(failure, options.signal)) return []
+        throw failure
+      }),
   ])
   if (pulled.status === 'rejected') throw pulled.reason
-  if (info.status === 'fulfilled') return [info.value, pulled.value]
-  await giveBack(jetstream, pulled.value, undefined)
-  throw info.reason
+  const deliveries = pulled.value
+  try {
+    if (look.status === 'rejected') throw look.reason
+    const wasWaitedFor = deliveries.some(({ askedAt }) => askedAt === undefined)
+    const asksAgain = wasWaitedFor && waitOf(look.value.info, 1) < SHORT_WAIT_MS
+    return [asksAgain ? await lookAt(session, target) : look.value, deliveries]
+  } catch (failure) {
+    await giveBack(session, deliveries, undefined)
+    throw failure
+  }
 }
 
 /** Pieces of an answer, large enough that their number does not cost. */
@@ -178,7 +197,7 @@ const PIECE_CHARS = 65_536
 /** Writes the answer; what the client did not take the whole of is given back. */
 async function* encodePulled(
   c: Context<AppEnv>,
-  info: ConsumerInfo,
+  look: Look,
   deliveries: readonly Delivery[],
   form: PayloadForm,
 ): Pieces {
@@ -189,7 +208,7 @@ async function* encodePulled(
   const letGo = bytes > SMALL_BYTES ? holdUntilTaken(c, hold) : hold.release
   try {
     hold.take(bytes, 'answers')
-    const encode = deliveryEncoder(c.var.session, info, form)
+    const encode = deliveryEncoder(c.var.session, { look, last: deliveries.at(-1), form })
     let piece = '{"messages":['
     for (const [index, delivery] of deliveries.entries()) {
       piece += (index > 0 ? ',' : '') + encode(delivery)
@@ -197,7 +216,7 @@ async function* encodePulled(
       yield piece
       piece = ''
     }
-    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? info.num_pending}}`
+    yield `${piece}],"num_pending":${deliveries.at(-1)?.numPending ?? look.info.num_pending}}`
     // A connection whose other end is gone takes one write; it is the next one that fails.
     if (deliveries.length > 0) {
       await c.var.dependencies.presence.probed(true)
@@ -207,7 +226,7 @@ async function* encodePulled(
   } finally {
     letGo()
     const { signal } = c.req.raw
-    const giveAllBack = () => giveBack(c.var.session.jetstream, deliveries, info)
+    const giveAllBack = () => giveBack(c.var.session, deliveries, look)
     if (!taken || signal.aborted) await giveAllBack()
     // Node's server takes a small answer before it writes: that the client is gone shows after that.
     else signal.addEventListener('abort', () => void giveAllBack(), { once: true })

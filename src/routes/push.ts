@@ -1,10 +1,10 @@
 /** Owns the loop that pushes a consumer's messages to one client. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { countDeliveries, deliveryEncoder, giveBack, isDismissed } from '../deliveries.ts'
+import { countDeliveries, deliveryEncoder, giveBack, isDismissed, type Look, lookAt } from '../deliveries.ts'
 import { BridgeError, isPassing, toProblem } from '../errors.ts'
 import { farewell } from '../farewell.ts'
-import type { ConsumerInfo, Delivery, JetStream } from '../jetstream.ts'
+import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import { heldBytes } from '../message-size.ts'
 import type { Pieces } from '../pieces.ts'
 import type { CursorScope, PayloadForm } from '../reading.ts'
@@ -17,7 +17,8 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 
 interface Push {
-  readonly consumer: ConsumerInfo
+  /** The consumer as the client came. */
+  readonly look: Look
   /** Seals event ids; `created`: of the stream. */
   readonly scope: CursorScope
   readonly created: string
@@ -30,7 +31,7 @@ interface Push {
 export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: AbortSignal): Pieces {
   const { jetstream } = c.var.session
   const { HEARTBEAT_MS, MAX_PAGE_BYTES } = c.var.dependencies.settings
-  const { stream_name: stream, name } = push.consumer
+  const { stream_name: stream, name } = push.look.info
   const maxBytes = Math.min(MAX_PAGE_BYTES, MAX_UNSENT_BYTES)
   const request = { batch: BATCH, maxBytes, waitMs: HEARTBEAT_MS, signal: gone }
   const hold = c.var.dependencies.openHold(c.var.caller.tenant)
@@ -42,7 +43,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
     hold.take(bytes, 'answers')
     held = bytes
   }
-  const encode = deliveryEncoder(c.var.session, push.consumer, push.form)
+  let { look } = push
   let unsent: Delivery[] = []
   let cursor = firstCursor(push)
   let pauseMs = FIRST_PAUSE_MS
@@ -53,18 +54,19 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
         unsent = [...(await jetstream.pull(stream, name, request))]
         // Without room it is as with NATS away: what came goes back, and the reader stays.
         count()
-        if (unsent.length > 0) await checkIncarnation(jetstream, push.consumer)
+        if (unsent.length > 0) look = await lookAtSame(c, push.look.info)
         pauseMs = FIRST_PAUSE_MS
       } catch (failure) {
         if (isDismissed(failure, gone)) return yield farewell(cursor)
         // NATS away, or between leaders: the reader stays, since a browser does not come back to a refusal.
         if (gone.aborted || !isPassing(failure)) throw failure
-        await giveBack(jetstream, unsent.splice(0), push.consumer)
+        await giveBack(c.var.session, unsent.splice(0), look)
         await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, HEARTBEAT_MS)))
         pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
       }
       if (unsent.length === 0) yield ': \n\n'
       else yield* probe(c, gone)
+      const encode = deliveryEncoder(c.var.session, { look, last: unsent.at(-1), form: push.form })
       for (let delivery = unsent[0]; delivery; delivery = unsent[0]) {
         cursor = cursorOf(push, delivery)
         yield `id: ${cursor}\nevent: message\ndata: ${encode(delivery)}\n\n`
@@ -77,20 +79,24 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
   } finally {
     push.onEnd()
     hold.release()
-    await giveBack(jetstream, unsent, push.consumer)
+    await giveBack(c.var.session, unsent, look)
   }
 }
 
 /** The tokens of what another consumer of the same name delivers would settle nothing. */
-async function checkIncarnation(jetstream: JetStream, { stream_name, name, created }: ConsumerInfo) {
-  const now = await jetstream.consumerInfo(stream_name, name)
-  if (now.created !== created)
+async function lookAtSame(
+  c: Context<AppEnv>,
+  { stream_name: stream, name: consumer, created }: ConsumerInfo,
+) {
+  const look = await lookAt(c.var.session, { stream, consumer })
+  if (look.info.created !== created)
     throw new BridgeError('consumer_not_found', 'The consumer was deleted and made again.')
+  return look
 }
 
 /** An id at once: after its first minute a ticket reconnects with one alone, and a message may be long in coming. */
-function firstCursor({ consumer, scope, created }: Push): string {
-  return scope.seal({ seq: consumer.delivered.stream_seq, created })
+function firstCursor({ look, scope, created }: Push): string {
+  return scope.seal({ seq: look.info.delivered.stream_seq, created })
 }
 
 /** After a wait the client may be gone, and the first message would be lost on it. */

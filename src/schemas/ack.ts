@@ -20,11 +20,19 @@ const ackSchema = z
       .openapi({ description: 'The `ack_token` of the delivery.' }),
     action: z.enum(['ack', 'nak', 'progress', 'term']).openapi({
       description:
-        '`ack`: done. `nak`: deliver it again. `progress`: still at it, renew the deadline. `term`: never deliver it again.',
+        '`ack`: done. `nak`: deliver it again, at once where no delay is given, whatever `backoff_ms` its consumer has. `progress`: still at it, renew the deadline. `term`: never deliver it again.',
     }),
     delay_ms: integer(0, MAX_DELAY_MS)
       .optional()
       .openapi({ description: 'With `nak`: not before this has passed.' }),
+    delay: z
+      .literal('backoff')
+      .optional()
+      .openapi({
+        description:
+          "With `nak`, instead of `delay_ms`: as long as the consumer would wait for this delivery's ack, by its `backoff_ms` " +
+          'or else its `ack_wait_ms`.',
+      }),
     reason: z
       .string()
       .max(1_000)
@@ -35,6 +43,14 @@ const ackSchema = z
   .refine((ack) => ack.delay_ms === undefined || ack.action === 'nak', {
     message: 'goes with nak alone',
     path: ['delay_ms'],
+  })
+  .refine((ack) => ack.delay === undefined || ack.action === 'nak', {
+    message: 'goes with nak alone',
+    path: ['delay'],
+  })
+  .refine((ack) => ack.delay === undefined || ack.delay_ms === undefined, {
+    message: 'must not be given together with delay_ms',
+    path: ['delay'],
   })
   .refine((ack) => ack.reason === undefined || ack.action === 'term', {
     message: 'goes with term alone',

@@ -2,9 +2,12 @@
 import { packFields, unpackFields } from './fields.ts'
 import { createSealer, type Keyring } from './seal.ts'
 
-/** Version 1 of the fields below, in their order. */
-const PURPOSE = 'a1'
-const FIELD_COUNT = 6
+/** The fields below in their order. */
+const PURPOSE = 'a2'
+const FIELD_COUNT = 9
+/** Version 1 ends before `endMs`, and its deadline is by the clock of the host that sealed it. */
+const EARLIER_PURPOSE = 'a1'
+const EARLIER_FIELD_COUNT = 6
 
 /** One delivery, and until when it is this client's to settle. */
 export interface DeliveryClaim {
@@ -16,8 +19,14 @@ export interface DeliveryClaim {
   readonly deliveryCount: number
   /** Where JetStream takes the acknowledgement. Never taken from a client in the clear. */
   readonly replySubject: string
-  /** Unix milliseconds; Infinity where JetStream never delivers again. */
+  /** Unix milliseconds by the server's clock; Infinity where JetStream never delivers again. */
   readonly deadlineMs: number
+  /** When JetStream may deliver it again, by the same clock; it comes after the deadline. */
+  readonly endMs?: number
+  /** Which delivery of the consumer it is. */
+  readonly consumerSeq?: number
+  /** Whether its time counts from a `progress`, not from the delivery. */
+  readonly isRenewed?: boolean
 }
 
 export interface AckTokens {
@@ -26,8 +35,23 @@ export interface AckTokens {
   open(token: string): DeliveryClaim | undefined
 }
 
+/** The fields that both versions have. */
+function claimOf(fields: readonly string[]): DeliveryClaim {
+  const [stream = '', consumer = '', consumerCreated = '', count = '', replySubject = '', deadline = ''] =
+    fields
+  return {
+    stream,
+    consumer,
+    consumerCreated,
+    deliveryCount: Number(count),
+    replySubject,
+    deadlineMs: Number(deadline),
+  }
+}
+
 export function createAckTokens(keyring: Keyring, tenant: string): AckTokens {
   const sealer = createSealer(keyring, PURPOSE, tenant)
+  const earlier = createSealer(keyring, EARLIER_PURPOSE, tenant)
   return {
     seal: (claim) =>
       sealer.seal(
@@ -38,21 +62,26 @@ export function createAckTokens(keyring: Keyring, tenant: string): AckTokens {
           String(claim.deliveryCount),
           claim.replySubject,
           String(claim.deadlineMs),
+          String(claim.endMs ?? claim.deadlineMs),
+          String(claim.consumerSeq ?? 0),
+          claim.isRenewed ? '1' : '0',
         ]),
       ),
     open(token) {
+      if (token.startsWith(`${EARLIER_PURPOSE}.`)) {
+        const packed = earlier.open(token)
+        const fields = packed && unpackFields(packed, EARLIER_FIELD_COUNT)
+        return fields && claimOf(fields)
+      }
       const packed = sealer.open(token)
       const fields = packed && unpackFields(packed, FIELD_COUNT)
       if (!fields) return undefined
-      const [stream = '', consumer = '', consumerCreated = '', count = '', replySubject = '', deadline = ''] =
-        fields
+      const [end, consumerSeq, renewed] = fields.slice(EARLIER_FIELD_COUNT)
       return {
-        stream,
-        consumer,
-        consumerCreated,
-        deliveryCount: Number(count),
-        replySubject,
-        deadlineMs: Number(deadline),
+        ...claimOf(fields),
+        endMs: Number(end),
+        consumerSeq: Number(consumerSeq),
+        isRenewed: renewed === '1',
       }
     },
   }

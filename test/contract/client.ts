@@ -48,6 +48,7 @@ export interface Ack {
   readonly token: string
   readonly action: 'ack' | 'nak' | 'progress' | 'term'
   readonly delay_ms?: number
+  readonly delay?: 'backoff'
   readonly reason?: string
 }
 

@@ -95,7 +95,7 @@ export const BREAKAGES: Readonly<Record<string, readonly [Breakage, RegExp]>> = 
         ...ackTokens,
         open(token) {
           const claim = ackTokens.open(token)
-          return claim && { ...claim, deadlineMs: Number.POSITIVE_INFINITY }
+          return claim && { ...claim, deadlineMs: Number.POSITIVE_INFINITY, endMs: Number.POSITIVE_INFINITY }
         },
       },
     })),

@@ -6,11 +6,13 @@ import type { HostName, Session } from '../../src/context.ts'
 import type { JetStream } from '../../src/jetstream.ts'
 import { createStreamReader } from '../../src/live/reader.ts'
 import { createMetrics } from '../../src/metrics.ts'
+import { ServerClock } from '../../src/server-clock.ts'
 import { readSettings } from '../../src/settings.ts'
 import { createAckTokens } from '../../src/tokens/ack.ts'
 import { createCursors } from '../../src/tokens/cursor.ts'
 import { createMessageIds } from '../../src/tokens/message-id.ts'
 import { readKeyring } from '../../src/tokens/seal.ts'
+import { SettledDeliveries } from '../../src/tokens/settled.ts'
 
 /** So little that readers of small messages fall behind. */
 const READER_BUFFER_BYTES = 400
@@ -64,6 +66,8 @@ export function openBridge(
     reader,
     cursors: createCursors(keyring, 'own'),
     ackTokens: createAckTokens(keyring, 'own'),
+    settled: new SettledDeliveries(),
+    serverClock: new ServerClock(),
     messageIdOf: createMessageIds(keyring, 'own'),
     scan: (_, work) => work(new AbortController().signal),
     tagMark: 'own',

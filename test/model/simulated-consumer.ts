@@ -213,6 +213,7 @@ export class SimulatedConsumer {
       time,
       replySubject,
       deliveryCount: count,
+      consumerSeq: this.#deliveries,
       numPending,
       receivedAt: now,
     }

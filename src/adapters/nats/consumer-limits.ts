@@ -15,6 +15,8 @@ export interface ConsumerLimits {
   readonly maxBatch: number
   readonly maxBytes: number
   readonly maxExpiresMs: number
+  /** How long it took to look. */
+  readonly roundTripMs: number
 }
 
 /** Consumers that a connection remembers the limits of. */
@@ -29,11 +31,7 @@ const limitOf = (value: unknown): number =>
   typeof value === 'number' && value > 0 ? value : Number.POSITIVE_INFINITY
 
 /** What the server has just said of a consumer's limits. */
-export function limitsOf({
-  config,
-  num_ack_pending: ackPending,
-  paused = false,
-}: ConsumerInfo): ConsumerLimits {
+function limitsOf({ config, num_ack_pending: ackPending, paused = false }: ConsumerInfo) {
   return {
     maxAckPending: config.ack_policy === 'none' ? Number.POSITIVE_INFINITY : limitOf(config.max_ack_pending),
     ackPending,
@@ -46,14 +44,20 @@ export function limitsOf({
 }
 
 /** Remembers what the server has just said of a consumer; the oldest of too many is forgotten. */
-export function rememberLimits(connection: Connection, info: ConsumerInfo): void {
+export function rememberLimits(
+  connection: Connection,
+  info: ConsumerInfo,
+  roundTripMs: number,
+): ConsumerLimits {
   const known = seen.get(connection) ?? new Map<string, ConsumerLimits>()
   seen.set(connection, known)
   const key = keyOf(info.stream_name, info.name)
+  const limits = { ...limitsOf(info), roundTripMs }
   known.delete(key)
-  known.set(key, limitsOf(info))
+  known.set(key, limits)
   const [oldest] = known.size > REMEMBERED ? known.keys() : []
   if (oldest !== undefined) known.delete(oldest)
+  return limits
 }
 
 /** What was seen of a consumer. Undefined: nothing yet. */

@@ -3,7 +3,7 @@ import type { NatsConnection } from 'nats.ws'
 import type { ConsumerInfo, JetStreamConfig, Listing } from '../../jetstream.ts'
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
-import { rememberLimits } from './consumer-limits.ts'
+import { type ConsumerLimits, rememberLimits } from './consumer-limits.ts'
 import { checkedName, checkedSubject } from './names.ts'
 import { checkPercent } from './percent-names.ts'
 import { requireLevel } from './server.ts'
@@ -68,9 +68,18 @@ export async function consumerInfo(
   stream: string,
   consumer: string,
 ): Promise<ConsumerInfo> {
+  return (await lookAtConsumer(connection, stream, consumer)).info
+}
+
+/** `consumerInfo`, with what it says of pulls. */
+export async function lookAtConsumer(
+  connection: Connection,
+  stream: string,
+  consumer: string,
+): Promise<{ readonly info: ConsumerInfo; readonly limits: ConsumerLimits }> {
+  const askedAt = performance.now()
   const info = await callApi<ConsumerInfo>(connection, pathOf('INFO', stream, consumer))
-  rememberLimits(connection, info)
-  return info
+  return { info, limits: rememberLimits(connection, info, performance.now() - askedAt) }
 }
 
 export async function deleteConsumer(

@@ -1,5 +1,6 @@
 /** Owns requests that have many replies: one subscription for each, ended with it. */
 import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscription } from 'nats.ws'
+import { BridgeError } from '../../errors.ts'
 import { createTimers, type StartTimer } from '../../timers.ts'
 import { settled } from './connection.ts'
 import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
@@ -24,12 +25,20 @@ export interface ExchangeRequest {
   readonly signal?: AbortSignal
 }
 
-/** A short silence in which it is asked whether more replies can come; where none can, the request has timed out. */
+/** A short silence in which it is asked whether more replies can come; where none can, that ends the request. */
 export interface Quiet {
+  /** The first such silence; each further one is twice as long. */
   readonly ms: number
   /** Whether a first reply has to come before silence means anything. */
   readonly afterFirst: boolean
   isOver(): Promise<boolean>
+}
+
+/** No more replies can come, as the question in a silence has shown. */
+export class WentQuiet extends BridgeError {
+  constructor() {
+    super('jetstream_timeout', 'The consumer delivers nothing more for now.')
+  }
 }
 
 const timers = new WeakMap<NatsConnection, StartTimer>()
@@ -81,7 +90,7 @@ export async function exchange(
   const startTimer = timersOf(client)
   const expire = () => reject(timedOut())
   const silence = silenceTimer(startTimer, request.silenceMs, expire)
-  const quiet = quietTimer(startTimer, request.quiet, expire)
+  const quiet = quietTimer(startTimer, request.quiet, () => reject(new WentQuiet()))
   const stopDeadline = startTimer(expire, request.timeoutMs)
   const abort = () => reject(request.signal?.reason)
 
@@ -126,12 +135,14 @@ function quietTimer(
 ): { restart(): void; stop(): void } {
   if (!quiet) return { restart: () => undefined, stop: () => undefined }
   let hasStopped = false
-  const start = () => silenceTimer(startTimer, quiet.ms, () => void ask())
+  let { ms } = quiet
+  const start = () => silenceTimer(startTimer, ms, () => void ask())
   const ask = async () => {
     const isOver = await quiet.isOver().catch(() => false)
     if (hasStopped) return
-    if (isOver) expired()
-    else timer = start()
+    if (isOver) return expired()
+    ms *= 2
+    timer = start()
   }
   let timer = quiet.afterFirst ? undefined : start()
   return {

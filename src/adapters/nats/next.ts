@@ -79,13 +79,21 @@ const bodyOf = ({ batch, maxBytes, noWait, expiresMs, heartbeatMs }: NextRequest
 })
 
 /** A reply as a delivery; undefined: it is a status. */
-function deliveryOf({ message, block }: Reply): Delivery | undefined {
+function deliveryOf({ message, block }: Reply, askedAt: number | undefined): Delivery | undefined {
   if (isStatus(message, block)) return undefined
   const delivered = fromConsumer(message, block)
   if (!delivered) return undefined
-  const { deliveryCount, numPending } = delivered.ack
+  const { deliveryCount, consumerSeq, numPending } = delivered.ack
   const replySubject = message.reply ?? ''
-  return { ...delivered.message, replySubject, deliveryCount, numPending, receivedAt: Date.now() }
+  return {
+    ...delivered.message,
+    replySubject,
+    deliveryCount,
+    consumerSeq,
+    numPending,
+    receivedAt: Date.now(),
+    ...(askedAt === undefined ? {} : { askedAt }),
+  }
 }
 
 /**
@@ -98,6 +106,7 @@ export async function requestNext(
   take: (delivery: Delivery) => void,
 ): Promise<NextEnd> {
   const subject = `$JS.API.CONSUMER.MSG.NEXT.${checkedName('stream', stream)}.${checkedName('consumer', consumer)}`
+  const askedAt = request.expiresMs === undefined ? Date.now() : undefined
   let end: NextEnd = 'filled'
   let missing = request.batch
   /** What the server says that it left out of the batch. */
@@ -112,7 +121,7 @@ export async function requestNext(
   }
 
   await exchange(client, { subject, payload: encodeJson(bodyOf(request)), ...limits }, (reply) => {
-    const delivery = deliveryOf(reply)
+    const delivery = deliveryOf(reply, askedAt)
     if (delivery) {
       take(delivery)
       missing -= 1

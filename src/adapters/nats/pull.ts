@@ -4,18 +4,16 @@ import { BridgeError } from '../../errors.ts'
 import type { Delivery, PullRequest } from '../../jetstream.ts'
 import type { Connection } from './connection.ts'
 import { settled } from './connection.ts'
-import { type ConsumerLimits, countPending, knownLimits, limitsOf, roomOf } from './consumer-limits.ts'
-import { consumerInfo } from './consumers.ts'
+import { type ConsumerLimits, countPending, knownLimits, roomOf } from './consumer-limits.ts'
+import { consumerInfo, lookAtConsumer } from './consumers.ts'
 import { fromClient, hasCode, NoResponders } from './errors.ts'
-import type { Quiet } from './exchange.ts'
+import { type Quiet, WentQuiet } from './exchange.ts'
 import { BeyondLimits, type NextEnd, type NextRequest, requestNext } from './next.ts'
 import { checkPercent } from './percent-names.ts'
 
 const HEARTBEAT_MS = 5_000
 const SILENCE_MS = 2.5 * HEARTBEAT_MS
-/** What asks for what is at hand is given up after so long a silence, whatever it comes from. */
-const AT_HAND_MS = 1_000
-/** After so short a one it is asked whether the consumer can deliver more. */
+/** After so short a silence, and the time that an answer takes, it is asked whether the consumer can deliver more. */
 const QUIET_MS = 100
 /** Less than this left: waiting again is not worth a request. */
 const SHORTEST_WAIT_MS = 10
@@ -142,12 +140,12 @@ class Pull {
 
   async #look(): Promise<ConsumerLimits> {
     const { stream, consumer } = this.#target
-    return limitsOf(await consumerInfo(this.#connection, stream, consumer))
+    return (await lookAtConsumer(this.#connection, stream, consumer)).limits
   }
 
   #oneShot() {
     const { timeoutMs } = this.#connection
-    return { noWait: true, timeoutMs, silenceMs: AT_HAND_MS, quiet: this.#quiet(false) }
+    return { noWait: true, timeoutMs, quiet: this.#quiet(false) }
   }
 
   #quiet(afterFirst: boolean): Quiet {
@@ -155,7 +153,9 @@ class Pull {
       const limits = await this.#look()
       return limits.isPaced || roomOf(limits) === 0
     }
-    return { ms: QUIET_MS, afterFirst, isOver }
+    const { stream, consumer } = this.#target
+    const roundTripMs = knownLimits(this.#connection, stream, consumer)?.roundTripMs ?? 0
+    return { ms: QUIET_MS + 2 * roundTripMs, afterFirst, isOver }
   }
 
   /** A silent request counts as one that found nothing. */
@@ -167,8 +167,8 @@ class Pull {
     try {
       return await requestNext(target, { ...request, signal }, take)
     } catch (err) {
-      const isSilent = request.silenceMs !== undefined || request.quiet !== undefined
-      if (isSilent && hasCode(err, 'jetstream_timeout')) return 'none'
+      const isSilent = request.silenceMs !== undefined && hasCode(err, 'jetstream_timeout')
+      if (isSilent || err instanceof WentQuiet) return 'none'
       throw err
     } finally {
       countPending(this.#connection, this.#target, this.#deliveries.length - before)

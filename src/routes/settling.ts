@@ -1,0 +1,209 @@
+/** What becomes of each ack: settled once, by JetStream's word, and only while the delivery is its client's. */
+import type { Context } from 'hono'
+import type { AppEnv, Session } from '../context.ts'
+import { encodeDeadline, type Look, leaseOf, lookAt, waitOf } from '../deliveries.ts'
+import { BridgeError, toProblem } from '../errors.ts'
+import type { AckAction, ConsumerInfo, JetStream } from '../jetstream.ts'
+import type { Ack, AckResult } from '../schemas/ack.ts'
+import { roundTripMs } from '../server-clock.ts'
+import type { DeliveryClaim } from '../tokens/ack.ts'
+import { deliveryKey, type Ending, type Settled } from '../tokens/settled.ts'
+import { soon } from '../turns.ts'
+
+const STALE: AckResult = { status: 'stale' }
+const OK: AckResult = { status: 'ok' }
+/** What makes a delivery nobody's: there is nothing left to settle it with. */
+const GONE = new Set(['consumer_not_found', 'stream_not_found'])
+
+/** Settles each by itself. */
+export function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult[]> {
+  const settling = new Settling(c.var.session, c.var.requestId)
+  return Promise.all(asked.map((ack) => settling.settle(ack)))
+}
+
+/** The acks of one request. What is asked about a consumer is asked once for all of them, and after they have come. */
+class Settling {
+  readonly #session: Session
+  readonly #requestId: string
+  readonly #looks = new Map<string, Promise<Look>>()
+  /** Looks that have not been asked for yet: those that are late in one turn share one. */
+  readonly #nextLooks = new Map<string, Promise<Look>>()
+
+  constructor(session: Session, requestId: string) {
+    this.#session = session
+    this.#requestId = requestId
+  }
+
+  /** Never rejects. */
+  async settle(ack: Ack): Promise<AckResult> {
+    const claim = this.#session.ackTokens.open(ack.token)
+    if (!claim) return this.#failed(new BridgeError('ack_token_invalid', 'The ack token cannot be read.'))
+    const { settled } = this.#session
+    const key = deliveryKey(claim)
+    for (let other = settled.underWay(key); other; other = settled.underWay(key)) {
+      const answer = await other.answer
+      if (other.ending === ack.action) return answer
+    }
+    const before = settled.find(key)
+    // Asked once more, such as after its answer was lost, it is answered what it was answered.
+    if (before?.isSure) return before.ending === ack.action ? OK : STALE
+    if (ack.action === 'progress') return await this.#answer(this.#settle(ack, claim, before))
+    const answer = this.#answer(this.#end(ack, { ending: ack.action, key, claim, before }))
+    settled.begin(key, ack.action, answer)
+    return await answer
+  }
+
+  async #answer(result: Promise<AckResult>): Promise<AckResult> {
+    try {
+      return await result
+    } catch (failure) {
+      return failure instanceof BridgeError && GONE.has(failure.code) ? STALE : this.#failed(failure)
+    }
+  }
+
+  #failed(failure: unknown): AckResult {
+    return { error: toProblem(failure, this.#requestId) }
+  }
+
+  /** Settles what ends the delivery, and remembers that; of a nak also where it is not known whether it was heard. */
+  async #end(
+    ack: Ack,
+    {
+      ending,
+      key,
+      claim,
+      before,
+    }: { ending: Ending; key: number; claim: DeliveryClaim; before: Settled | undefined },
+  ): Promise<AckResult> {
+    const { settled } = this.#session
+    try {
+      const result = await this.#settle(ack, claim, before)
+      if (result === OK) settled.remember(key, { ending, isSure: true })
+      return result
+    } catch (failure) {
+      const isUnknown = failure instanceof BridgeError && failure.code === 'jetstream_timeout'
+      if (isUnknown && ending === 'nak') settled.remember(key, { ending, isSure: false })
+      throw failure
+    }
+  }
+
+  async #settle(ack: Ack, claim: DeliveryClaim, before: Settled | undefined): Promise<AckResult> {
+    const { jetstream, serverClock, ackTokens } = this.#session
+    const earliest = serverClock.atLeast(Date.now())
+    if (earliest !== undefined && claim.deadlineMs <= earliest) return STALE
+    const look = await this.#look(claim)
+    if (this.#isOver(claim, look, before) || !(await isItsConsumer(jetstream, look.info, claim))) return STALE
+    const sentAt = Date.now()
+    await jetstream
+      .settle(claim.replySubject, toAction(ack, look, claim))
+      .catch((failure: unknown) => explainUnsettled(jetstream, claim, failure))
+    if (Date.now() + look.offset.mostMs > endOf(claim, look) && !(await this.#wasInTime(claim, look)))
+      return STALE
+    if (ack.action !== 'progress') return OK
+    const lease = leaseOf(look, claim.deliveryCount, sentAt + look.offset.leastMs)
+    // A slower look makes a longer margin, and takes back nothing of what was granted.
+    const deadlineMs = Math.max(claim.deadlineMs, lease.deadlineMs)
+    const endMs = Math.max(claim.endMs ?? claim.deadlineMs, lease.endMs)
+    const ack_token = ackTokens.seal({ ...claim, deadlineMs, endMs, isRenewed: true })
+    return { status: 'ok', ack_token, ack_deadline: encodeDeadline(deadlineMs) }
+  }
+
+  /** Whether the delivery is over, or could be by the time that JetStream hears of it. */
+  #isOver(claim: DeliveryClaim, look: Look, before: Settled | undefined): boolean {
+    const { offset, info } = look
+    const now = Date.now()
+    if (now + offset.leastMs >= claim.deadlineMs) return true
+    if (now + offset.mostMs + roundTripMs(offset) / 2 >= endOf(claim, look)) return true
+    if (claim.consumerSeq === undefined || info.delivered.consumer_seq === claim.consumerSeq) return false
+    // Something was delivered since: where one message may be unsettled at a time, or this one went back, it is over.
+    return (
+      before !== undefined ||
+      (info.delivered.consumer_seq > claim.consumerSeq && info.config.max_ack_pending === 1)
+    )
+  }
+
+  /**
+   * Whether a delivery whose answer came late was still its client's: it was where the consumer has delivered nothing since,
+   * and was not where it has delivered and had nothing else to deliver again. Throws where nobody can tell.
+   */
+  async #wasInTime(claim: DeliveryClaim, { info: before }: Look): Promise<boolean> {
+    const { info } = await this.#lookAgain(claim).catch((cause: unknown) => {
+      throw untold(cause)
+    })
+    if (!(await isItsConsumer(this.#session.jetstream, info, claim))) return false
+    const { consumer_seq: last, stream_seq } = info.delivered
+    if (last === claim.consumerSeq || last === before.delivered.consumer_seq) return true
+    if (before.num_ack_pending === 1 && stream_seq === before.delivered.stream_seq) return false
+    throw untold(undefined)
+  }
+
+  #look(claim: DeliveryClaim): Promise<Look> {
+    const key = keyOf(claim)
+    const known = this.#looks.get(key) ?? lookAt(this.#session, claim)
+    this.#looks.set(key, known)
+    return known
+  }
+
+  #lookAgain(claim: DeliveryClaim): Promise<Look> {
+    const key = keyOf(claim)
+    const next = this.#nextLooks.get(key) ?? this.#lookNext(key, claim)
+    this.#nextLooks.set(key, next)
+    return next
+  }
+
+  async #lookNext(key: string, claim: DeliveryClaim): Promise<Look> {
+    await new Promise<void>((resolve) => soon(resolve))
+    this.#nextLooks.delete(key)
+    return await lookAt(this.#session, claim)
+  }
+}
+
+const keyOf = ({ stream, consumer }: DeliveryClaim): string => `${stream}.${consumer}`
+
+/** When JetStream may deliver again. It tells the time of its last delivery, which may be this one, sealed too late on a busy machine. */
+function endOf(
+  { endMs, deadlineMs, consumerSeq, deliveryCount, isRenewed }: DeliveryClaim,
+  { info }: Look,
+): number {
+  const sealed = endMs ?? deadlineMs
+  const { consumer_seq, last_active } = info.delivered
+  if (isRenewed || last_active === undefined || consumer_seq !== consumerSeq) return sealed
+  return Math.min(sealed, Date.parse(last_active) + waitOf(info, deliveryCount))
+}
+
+const untold = (cause: unknown) =>
+  new BridgeError(
+    'jetstream_timeout',
+    'JetStream answered so late that the message may have been delivered again before.',
+    { cause },
+  )
+
+const isItsConsumer = async (
+  jetstream: JetStream,
+  consumer: ConsumerInfo,
+  { consumerCreated: created, replySubject }: DeliveryClaim,
+): Promise<boolean> =>
+  consumer.created === created || (await jetstream.isSameConsumer(consumer, { created, replySubject }))
+
+/** Nobody takes an ack for a consumer that is gone, nor for one that has no leader just now: that one is acked later. */
+async function explainUnsettled(
+  jetstream: JetStream,
+  claim: DeliveryClaim,
+  failure: unknown,
+): Promise<never> {
+  if (!(failure instanceof BridgeError && GONE.has(failure.code))) throw failure
+  const now = await jetstream.consumerInfo(claim.stream, claim.consumer)
+  if (!(await isItsConsumer(jetstream, now, claim))) throw failure
+  throw new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
+}
+
+function toAction(ack: Ack, { info }: Look, { deliveryCount }: DeliveryClaim): AckAction {
+  switch (ack.action) {
+    case 'nak':
+      return { action: 'nak', delayMs: ack.delay === 'backoff' ? waitOf(info, deliveryCount) : ack.delay_ms }
+    case 'term':
+      return { action: 'term', reason: ack.reason }
+    default:
+      return { action: ack.action }
+  }
+}
