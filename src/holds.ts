@@ -1,6 +1,6 @@
 /** What one piece of work holds in memory: taken before it is there, given back once, refused or waited for where there is no room. */
 import { BridgeError } from './errors.ts'
-import type { Bound, HeldKind, Ledger } from './ledger.ts'
+import { type Bound, HELD_KINDS, type HeldKind, type Ledger } from './ledger.ts'
 import type { Metrics } from './metrics.ts'
 import type { StartTimer } from './timers.ts'
 
@@ -19,6 +19,8 @@ export interface Hold {
   wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void> | undefined
   /** Gives some of them back. */
   give(bytes: number, kind: HeldKind): void
+  /** Gives back all but so many bytes: what the work has come to. */
+  keep(bytes: number, kind: HeldKind): void
   /** Gives back all that was taken, for good: what is taken later is not counted. */
   release(): void
 }
@@ -117,11 +119,16 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
         change(-bytes, kind)
         lookSoon()
       },
+      keep(bytes, kind) {
+        // First, so that the others do not count as none in between.
+        change(bytes, kind)
+        for (const one of HELD_KINDS) change((one === kind ? bytes : 0) - (byKind[one] ?? 0), one)
+        lookSoon()
+      },
       release() {
         if (isOver) return
-        for (const kind in byKind) change(-(byKind[kind as HeldKind] ?? 0), kind as HeldKind)
+        hold.keep(0, 'bodies')
         isOver = true
-        lookSoon()
       },
     }
     return hold

@@ -86,6 +86,8 @@ export interface BodyBounds {
   readonly hold: Hold
   readonly silenceMs: number
   readonly startTimer: StartTimer
+  /** The body is not inflated: whoever reads it refuses one that is compressed. */
+  readonly asItCame?: boolean
 }
 
 /** A step of reading, if it is done in time. Throws `body_timeout`. */
@@ -132,7 +134,7 @@ const longestMs = (bytes: number, silenceMs: number) => silenceMs + (bytes / MIN
 export async function readBody(request: Request, bounds: BodyBounds): Promise<Uint8Array> {
   const { maxBytes, hold, silenceMs, startTimer } = bounds
   const declared = declaredLength(request)
-  const isInflated = isCompressed(request)
+  const isInflated = !bounds.asItCame && isCompressed(request)
   if (declared > maxBytes) return refuseBody(request, maxBytes)
   // A declared length is held to by the HTTP server.
   if (declared <= AT_ONCE_BYTES && !isInflated) {
@@ -148,7 +150,8 @@ export async function readBody(request: Request, bounds: BodyBounds): Promise<Ui
     await takeOff(request)
     throw failure
   }
-  return Buffer.concat(await collect(bodyOf(request)[Symbol.asyncIterator](), bounds))
+  const body = isInflated ? bodyOf(request) : toItsEnd(request.body)
+  return Buffer.concat(await collect(body[Symbol.asyncIterator](), bounds))
 }
 
 /** Counts each chunk as it comes. What finds no room is still taken off the connection, and not kept. */

@@ -1,23 +1,18 @@
 /** JSON bodies of requests: how they are read, of which type they have to be, and how large they may be. */
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import type { AppEnv } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
-import { brokenOff, isCompressed, refuseBody } from '../read-body.ts'
-import { requireBoundedJson } from '../schemas/json-bounds.ts'
+import { brokenOff, isCompressed, readBody, refuseBody } from '../read-body.ts'
+import { parsedBytes, requireBoundedJson } from '../schemas/json-bounds.ts'
 
 /** A thousand ack tokens, with room to spare. */
 const MAX_JSON_BYTES = 1_048_576
 /** Of a pull, which keeps its body for as long as it waits. */
 const MAX_PULL_BYTES = 4_096
 
-/** For a body of unknown length: reads it, at most so much of it. */
-const readBounded = (maxSize: number) =>
-  bodyLimit({ maxSize, onError: (c) => refuseBody(c.req.raw, maxSize) })
-
-const bounded = readBounded(MAX_JSON_BYTES)
-const boundedPull = readBounded(MAX_PULL_BYTES)
+/** So small a body costs about what its connection does, and is not counted. */
+const SMALL_BYTES = 16_384
 
 /**
  * The JSON value of a body. A body without a byte is `{}`, whatever its type and its framing: many clients name a type
@@ -30,22 +25,41 @@ export async function readJsonBody(c: Context<AppEnv>): Promise<unknown> {
   // A declared length is held to by the HTTP server.
   const isDeclared = length !== null && !headers.has('Transfer-Encoding')
   if (isDeclared && Number(length) === 0) return {}
-  const isPull = c.req.path.endsWith('/pull')
+  const maxBytes = c.req.path.endsWith('/pull') ? MAX_PULL_BYTES : MAX_JSON_BYTES
   if (isDeclared) {
-    const maxBytes = isPull ? MAX_PULL_BYTES : MAX_JSON_BYTES
     requireJson(c.req.raw)
     if (Number(length) > maxBytes) await refuseBody(c.req.raw, maxBytes)
-  } else {
-    await (isPull ? boundedPull : bounded)(c, async () => {}).catch((failure: unknown) => {
-      throw failure instanceof BridgeError ? failure : brokenOff(failure)
-    })
   }
+  const isSmall = isDeclared && Number(length) <= SMALL_BYTES
+  return isSmall ? await readSmall(c) : await readCounted(c, maxBytes)
+}
+
+async function readSmall(c: Context<AppEnv>): Promise<unknown> {
   const text = await c.req.text().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
   if (text === '') return {}
   requireJson(c.req.raw)
   requireBoundedJson(text, 'body')
   return parseJson(text)
 }
+
+/** Has the host count the body, and then what is parsed out of it, until the request is answered. */
+async function readCounted(c: Context<AppEnv>, maxBytes: number): Promise<unknown> {
+  const { openHold, settings, startTimer } = c.var.dependencies
+  const hold = openHold(c.var.caller.tenant)
+  const leave = c.get('leave')
+  c.set('leave', () => {
+    leave?.()
+    hold.release()
+  })
+  const bounds = { maxBytes, hold, silenceMs: settings.BODY_SILENCE_MS, startTimer, asItCame: true }
+  const text = utf8.decode(await readBody(c.req.raw, bounds))
+  if (text === '') return {}
+  requireJson(c.req.raw)
+  hold.take(parsedBytes(text, requireBoundedJson(text, 'body')), 'parsed')
+  return parseJson(text)
+}
+
+const utf8 = new TextDecoder()
 
 /** The type is insisted on because a page of any origin can send `text/plain` without asking first, but not JSON. */
 function requireJson(request: Request) {

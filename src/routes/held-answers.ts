@@ -75,10 +75,16 @@ export type HeldBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>
 
 /** An answer that is there whole, counted until its client has it. Throws as `Hold.take`. */
 export function heldBody(c: Context<AppEnv>, body: Uint8Array<ArrayBuffer>): HeldBody {
+  if (body.length > SMALL_BYTES) c.var.dependencies.openHold(c.var.caller.tenant).requireRoom(body.length)
+  return keptBody(c, body)
+}
+
+/** The same where there has to be room, since what it tells is done. */
+export function keptBody(c: Context<AppEnv>, body: Uint8Array<ArrayBuffer>): HeldBody {
   if (body.length <= SMALL_BYTES) return body
   const { openHold, startTimer } = c.var.dependencies
   const hold = openHold(c.var.caller.tenant)
-  hold.take(body.length, 'answers')
+  hold.keep(body.length, 'answers')
   if (whenTaken(c, hold.release)) return body
   let at = 0
   const next = () => {

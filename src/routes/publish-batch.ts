@@ -12,7 +12,8 @@ import { parseInput } from '../router.ts'
 import { failedResults, looseBatchSchema } from '../schemas/batch.ts'
 import { requireBoundedJson } from '../schemas/json-bounds.ts'
 import { LEVEL_OF_2_12, notSupported, requireHeed } from '../schemas/nats-headers.ts'
-import { askServer, createResultWriter, publisherOf, withBody } from './publishing.ts'
+import { keptBody } from './held-answers.ts'
+import { askServer, createResultWriter, type JsonHold, publisherOf, withJson } from './publishing.ts'
 
 export const BATCH_TYPE = 'application/json'
 
@@ -20,25 +21,26 @@ export async function answerBatch(c: Context<AppEnv>): Promise<Response> {
   const { publishers, settings } = c.get('dependencies')
   return await publishers.hold(c.get('caller').tenant, async () => {
     const server = await askServer(c)
-    return await withBody(c, settings.MAX_BATCH_BYTES, async (body) => {
-      const { messages, atomic } = readBatch(body)
+    return await withJson(c, settings.MAX_BATCH_BYTES, async (body, counts) => {
+      const { messages, atomic } = readBatch(body, counts)
+      counts.publishes(messages.length, atomic)
       return atomic ? await answerAtomic(c, messages, server) : await answerEach(c, messages, server)
     })
   })
 }
 
-function readBatch(body: Uint8Array) {
-  const { text, value } = parseBody(body)
+function readBatch(body: Uint8Array, counts: JsonHold) {
+  const { text, value } = parseBody(body, counts)
   const { messages, atomic } = parseInput(looseBatchSchema, value)
   return { messages: withExactJson(messages, text), atomic }
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-function parseBody(body: Uint8Array): { text: string; value: unknown } {
+function parseBody(body: Uint8Array, counts: JsonHold): { text: string; value: unknown } {
   try {
     const text = utf8.decode(body)
-    requireBoundedJson(text, 'body')
+    counts.parses(text, requireBoundedJson(text, 'body'))
     return { text, value: JSON.parse(text) }
   } catch (failure) {
     throw failure instanceof BridgeError ? failure : refuse('body', 'must be JSON')
@@ -97,8 +99,11 @@ export async function answerOutcomes(c: Context<AppEnv>, outcomes: readonly Outc
   const write = createResultWriter(c)
   const results: string[] = []
   for (const [index, outcome] of outcomes.entries()) results.push(await write(outcome, index))
-  return answer(c, `{"results":[${results.join(',')}]}`, { headers: { 'Content-Type': BATCH_TYPE } })
+  const body = UTF8.encode(`{"results":[${results.join(',')}]}`)
+  return answer(c, keptBody(c, body), { headers: { 'Content-Type': BATCH_TYPE } })
 }
+
+const UTF8 = new TextEncoder()
 
 const isUnavailable = (outcome: Outcome) =>
   'failure' in outcome &&

@@ -24,7 +24,7 @@ import { toMessageHeaders } from '../schemas/publish.ts'
 import * as z from '../schemas/zod.ts'
 import { answerPublish } from './publish.ts'
 import { answerOutcomes, publishEach } from './publish-batch.ts'
-import { askServer, publisherOf, withBody } from './publishing.ts'
+import { askServer, type JsonHold, publisherOf, withBody, withJson } from './publishing.ts'
 
 /** The header that says what makes the NATS subject of events. */
 export const SUBJECT_HEADER = 'nats-subject'
@@ -44,8 +44,9 @@ const maxBytesOf = (c: Context<AppEnv>, { maxPayloadBytes }: ServerInfo) =>
 /** Structured mode: the body is the event. */
 export async function answerEvent(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
   const toSubject = compileSubject(template)
-  return await withBody(c, c.get('dependencies').settings.MAX_BATCH_BYTES, async (body) => {
-    const event = parseInput(cloudEventSchema, parseExactly(decode(body)))
+  return await withJson(c, c.get('dependencies').settings.MAX_BATCH_BYTES, async (body, counts) => {
+    const event = parseInput(cloudEventSchema, parseExactly(decode(body, counts)))
+    counts.publishes(1, true)
     return await answerPublish(c, toOutgoing(event, toSubject, c.get('session').messageIdOf))
   })
 }
@@ -76,8 +77,9 @@ export async function answerEvents(c: Context<AppEnv>, template: string | undefi
   return await publishers.hold(c.get('caller').tenant, async () => {
     await askServer(c)
     const read = (value: unknown) => toOutgoing(parseInput(cloudEventSchema, value), toSubject, toId)
-    return await withBody(c, settings.MAX_BATCH_BYTES, async (body) => {
-      const events = parseInput(eventsSchema, parseExactly(decode(body)))
+    return await withJson(c, settings.MAX_BATCH_BYTES, async (body, counts) => {
+      const events = parseInput(eventsSchema, parseExactly(decode(body, counts)))
+      counts.publishes(events.length, false)
       return await answerOutcomes(c, await publishEach(new Pipeline(publisherOf(c)), events, read))
     })
   })
@@ -86,10 +88,10 @@ export async function answerEvents(c: Context<AppEnv>, template: string | undefi
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /** The body as JSON text within its bounds. */
-function decode(body: Uint8Array): string {
+function decode(body: Uint8Array, counts: JsonHold): string {
   try {
     const text = utf8.decode(body)
-    requireBoundedJson(text, 'body')
+    counts.parses(text, requireBoundedJson(text, 'body'))
     return text
   } catch (failure) {
     throw failure instanceof BridgeError ? failure : refuse('body', 'must be UTF-8')

@@ -93,7 +93,7 @@ onEveryHost(
       expect((await guarded.caller(BOB).publish('invoices.eu', 'hello')).seq).toBeGreaterThan(0)
       const large = await guarded
         .caller(BOB)
-        .send(`POST ${publishPath('invoices.eu')}`, { body: Buffer.alloc(800 * KIB) })
+        .send(`POST ${publishPath('invoices.eu')}`, { body: Buffer.alloc(300 * KIB) })
       expect(large.status).toBe(201)
 
       const limits = await guarded.caller(BOB).ok<{ limits: object }>('GET /v1/capabilities')

@@ -238,7 +238,7 @@ describe('of bodies in memory', () => {
           expect(refused.headers.get('Retry-After')).toMatch(RETRY_AFTER)
         }
         expect(await figure(target, 'sluice_refused_total', { limit: 'MAX_MEMORY_BYTES' })).toBe(4)
-        for (const [request, call] of publishes(stream, 100_000))
+        for (const [request, call] of publishes(stream, 50_000))
           expect((await target.bridge.send(request, call)).status).toBeOneOf([200, 201])
         expect(await figure(target, HELD)).toBe(800_000)
 
