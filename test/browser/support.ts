@@ -1,5 +1,5 @@
 /** Owns what the browser tests share: pages of other origins, a connection that can be cut, and an `EventSource`'s log. */
-import { createServer as createPageServer } from 'node:http'
+import { request as askBridge, createServer as createPageServer } from 'node:http'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { CHROMIUM_FLAGS, type Chromium } from '../support/chromium.ts'
@@ -21,6 +21,40 @@ export async function startSite(): Promise<Site> {
   const server = createPageServer((_, response) => {
     response.writeHead(200, { 'Content-Type': 'text/html' })
     response.end('<!doctype html><title>A page</title>')
+  })
+  const origin = await listen(server)
+  return {
+    origin,
+    stop() {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+/**
+ * A proxy as nginx is by default: it offers the bridge under a path of its own origin, and passes on another `Host`. Any
+ * other path is a page.
+ */
+export async function startProxy(target: () => string, path: string): Promise<Site> {
+  const server = createPageServer((asked, answer) => {
+    const url = asked.url ?? '/'
+    if (!url.startsWith(`${path}/`)) {
+      answer.writeHead(200, { 'Content-Type': 'text/html' })
+      return void answer.end('<!doctype html><title>A page</title>')
+    }
+    const { hostname, port } = new URL(target())
+    const headers = { ...asked.headers, host: `${hostname}:${port}` }
+    const passed = askBridge(
+      { hostname, port, method: asked.method, path: url.slice(path.length), headers },
+      (answered) => {
+        answer.writeHead(answered.statusCode ?? 502, answered.headers)
+        answered.pipe(answer)
+      },
+    )
+    passed.on('error', () => answer.destroy())
+    answer.on('close', () => passed.destroy())
+    asked.pipe(passed)
   })
   const origin = await listen(server)
   return {
@@ -101,8 +135,10 @@ export async function startWire(targetUrl: string): Promise<Wire> {
   }
 }
 
-export const launch = ({ path }: Chromium & { path: string }): Promise<Browser> =>
-  chromium.launch({ executablePath: path, args: CHROMIUM_FLAGS })
+export const launch = (
+  { path }: Chromium & { path: string },
+  flags: readonly string[] = [],
+): Promise<Browser> => chromium.launch({ executablePath: path, args: [...CHROMIUM_FLAGS, ...flags] })
 
 /** What a page's `EventSource` was told, in order. `state`: its `readyState` at the time; `data`: parsed. */
 export interface Told {
