@@ -146,7 +146,7 @@ onEveryTarget((target) => {
       expect(await readAll(shared)).toEqual([])
     })
 
-    test.each(['text/plain', 'application/xml', 'application/jsonl', 'application/octet-stream', undefined])(
+    test.each(['text/plain', 'application/xml', 'application/json-seq', 'application/octet-stream', undefined])(
       '415 unsupported_media_type when the body is %s',
       async (type) => {
         const answer = await sendBody('{"messages":[]}', type === undefined ? {} : { 'Content-Type': type })
