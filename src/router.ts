@@ -14,7 +14,7 @@ export function createRouter(router?: HandlerRouter) {
     ...(router ? { router } : {}),
     defaultHook: (result) => {
       if (result.success) return
-      throw refusal(result.error.issues)
+      throw refusal(result.error.issues, countOf(result.error.issues))
     },
   })
   made.openapi = readingBodies(made)
@@ -47,9 +47,43 @@ function readingBodies(router: Router): Register {
 
 /** Input as its schema has it, for routes that check by themselves. Throws as a router does. */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
-  const result = schema.safeParse(input)
-  if (!result.success) throw refusal(result.error.issues)
-  return result.data
+  const { value, issues } = runSchema(schema, input)
+  if (issues.length > 0) throw refusal(issues.slice(0, MAX_FIELD_ERRORS).map(wordIssue), countOf(issues))
+  return value as z.output<Schema>
+}
+
+const SYNC = { async: false } as const
+
+/** What a schema makes of an input. zod's own error has all issues worded and a stack: for each bad line of many that costs more than the parse. */
+function runSchema(schema: z.ZodType, input: unknown): z.core.ParsePayload {
+  const result = schema._zod.run({ value: input, issues: [] }, SYNC)
+  if (result instanceof Promise) throw new Error('A schema of a request is asynchronous.')
+  return result
+}
+
+/** What gives a fault its words; undefined: that knows none for it. */
+type Wording = ((issue: unknown) => string | { readonly message: string } | null | undefined) | undefined
+
+/**
+ * A fault in words: its own, those of what found it, those of its schema, or zod's own. As `finalizeIssue` of zod's core has
+ * it, which would bring the whole of that namespace into the Worker's bundle.
+ */
+function wordIssue(issue: z.core.$ZodRawIssue): Issue {
+  const { code, path = [], inst } = issue
+  const { keys } = issue as UnknownKeys
+  const schema = issue.schema as z.core.$ZodType | undefined
+  const message =
+    issue.message ??
+    wordsOf(inst?._zod.def.error as Wording, issue) ??
+    wordsOf(schema?._zod.def.error as Wording, issue) ??
+    wordsOf(z.config().localeError as Wording, issue) ??
+    'Invalid input'
+  return { code, path, message, ...(keys === undefined ? {} : { keys }) }
+}
+
+function wordsOf(wording: Wording, issue: z.core.$ZodRawIssue): string | undefined {
+  const said = wording?.(issue)
+  return typeof said === 'string' ? said : said?.message
 }
 
 interface Issue {
@@ -59,18 +93,25 @@ interface Issue {
   readonly keys?: readonly string[]
 }
 
-function refusal(issues: readonly Issue[]): BridgeError {
+/** `count`: how many faults there are, also those that are not among `issues`. */
+function refusal(issues: readonly Issue[], count: number): BridgeError {
   const errors = issues.slice(0, MAX_FIELD_ERRORS).flatMap(toFieldErrors).slice(0, MAX_FIELD_ERRORS)
-  const more = issues.reduce((count, issue) => count + countOf(issue), 0) - errors.length
+  const more = count - errors.length
   const [first] = errors
   const unnamed = more > 0 ? ` (${more} more faults are not named)` : ''
   const detail = first ? `${first.field}: ${first.message}${unnamed}` : 'The input is not valid.'
   return new BridgeError('invalid_request', detail, { errors })
 }
 
-const unknownKeys = ({ code, keys }: Issue) => (code === 'unrecognized_keys' ? (keys ?? []) : undefined)
+interface UnknownKeys {
+  readonly code?: string
+  readonly keys?: readonly string[]
+}
 
-const countOf = (issue: Issue): number => unknownKeys(issue)?.length ?? 1
+const unknownKeys = ({ code, keys }: UnknownKeys) => (code === 'unrecognized_keys' ? (keys ?? []) : undefined)
+
+const countOf = (issues: readonly UnknownKeys[]): number =>
+  issues.reduce((count, issue) => count + (unknownKeys(issue)?.length ?? 1), 0)
 
 function toFieldErrors(issue: Issue): FieldError[] {
   const at = issue.path.map(String)

@@ -146,14 +146,17 @@ onEveryTarget((target) => {
       expect(await readAll(shared)).toEqual([])
     })
 
-    test.each(['text/plain', 'application/xml', 'application/json-seq', 'application/octet-stream', undefined])(
-      '415 unsupported_media_type when the body is %s',
-      async (type) => {
-        const answer = await sendBody('{"messages":[]}', type === undefined ? {} : { 'Content-Type': type })
+    test.each([
+      'text/plain',
+      'application/xml',
+      'application/json-seq',
+      'application/octet-stream',
+      undefined,
+    ])('415 unsupported_media_type when the body is %s', async (type) => {
+      const answer = await sendBody('{"messages":[]}', type === undefined ? {} : { 'Content-Type': type })
 
-        expect(answer).toMatchObject(problem(415, 'unsupported_media_type', { side_effects: 'none' }))
-      },
-    )
+      expect(answer).toMatchObject(problem(415, 'unsupported_media_type', { side_effects: 'none' }))
+    })
 
     test.each(['application/json; charset=utf-8', 'Application/JSON'])(
       '200 when the type is %s',
