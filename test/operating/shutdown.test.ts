@@ -278,7 +278,7 @@ async function openHalfPublish(url: string, subject: string, payload: string) {
   const closed = once(socket, 'close')
   closed.catch(() => undefined)
   await once(socket, 'connect')
-  const head = `POST /v1/subjects/${subject}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: ${payload.length}\r\n`
+  const head = `POST /v1/subjects/${subject}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${payload.length}\r\n`
   socket.write(`${head}Expect: 100-continue\r\n\r\n${payload[0]}`)
   await until('the request is there', async () => text.includes('100 Continue'))
   text = ''
