@@ -5,7 +5,7 @@ import { chooseType } from './accept.ts'
 import { eventsHeaders } from './answer.ts'
 import { createApp } from './app.ts'
 import { createDependencies } from './bridge.ts'
-import type { Dependencies, Session } from './context.ts'
+import type { Caller, Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { comeBack } from './farewell.ts'
 import { createHolds } from './holds.ts'
@@ -15,7 +15,7 @@ import { Ledger } from './ledger.ts'
 import { createLog } from './log.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
-import { identify, isEventsPath } from './middleware/authenticate.ts'
+import { identify, isEventsPath, rememberCaller } from './middleware/authenticate.ts'
 import { resumesEvents } from './middleware/resumed-events.ts'
 import { BadSettings, readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
 import { createTimers } from './timers.ts'
@@ -74,12 +74,14 @@ export default {
     } catch (failure) {
       return refuseAll(failure)
     }
-    const name = hostName(request, front.dependencies)
-    if (name === undefined) return front.fetch(request)
+    const place = placeOf(request, front.dependencies)
+    if (!place) return front.fetch(request)
     try {
-      const host = env.HOST.get(env.HOST.idFromName(name))
+      const host = env.HOST.get(env.HOST.idFromName(place.name))
       // The same thing by two type packages.
-      return (await host.fetch(request as unknown as WorkerRequest)) as unknown as Response
+      const answer = (await host.fetch(request as unknown as WorkerRequest)) as unknown as Response
+      if (answer.ok || answer.status === 401) rememberCaller(request, place.caller, answer.ok)
+      return answer
     } catch (failure) {
       return answerLostHost(request, failure, front.dependencies)
     }
@@ -90,12 +92,12 @@ export default {
 const NEEDS_HOST = /^\/(v1|readyz|metrics)(\/|$)/
 
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
-function hostName(request: Request, dependencies: Dependencies): string | undefined {
+function placeOf(request: Request, dependencies: Dependencies): { caller: Caller; name: string } | undefined {
   const path = getPath(request)
   if (request.method === 'OPTIONS' || !NEEDS_HOST.test(path)) return undefined
   try {
-    const { tenant } = identify(request, dependencies)
-    return `${tenant}/${chooseShard(request, path, dependencies.settings)}`
+    const caller = identify(request, dependencies)
+    return { caller, name: `${caller.tenant}/${chooseShard(request, path, dependencies.settings)}` }
   } catch {
     return undefined
   }

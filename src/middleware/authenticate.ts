@@ -4,6 +4,7 @@ import { getPath } from 'hono/utils/url'
 import type { Caller, Dependencies } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import type { NatsCredential } from '../jetstream.ts'
+import { RecentCallers } from './recent-callers.ts'
 
 /** Bounds what one caller can make the bridge keep. */
 const MAX_CREDENTIAL_CHARS = 4_096
@@ -40,19 +41,19 @@ export function identify(request: Request, { settings, tickets }: Dependencies):
   // Readiness is asked by machines that have no credential: it tells nothing but that NATS answers.
   if (settings.AUTH === 'none' || getPath(request) === '/readyz') return OWN_CALLER
   const authorization = request.headers.get('Authorization') ?? ''
-  return recentCallers.get(authorization) ?? remember(authorization)
+  return recentCallers.get(authorization) ?? callerOf(readAuthorization(authorization))
 }
 
-/** Whoever asks often is digested once; begun anew when it is full, so that its size is bounded. */
-const recentCallers = new Map<string, Caller>()
-const MAX_RECENT_CALLERS = 1_000
+const recentCallers = new RecentCallers()
 
-function remember(authorization: string): Caller {
-  const credential = readAuthorization(authorization)
-  const caller = { credential, tenant: tenantOf(credential) }
-  if (recentCallers.size >= MAX_RECENT_CALLERS) recentCallers.clear()
-  recentCallers.set(authorization, caller)
-  return caller
+const callerOf = (credential: NatsCredential): Caller => ({ credential, tenant: tenantOf(credential) })
+
+/** Remembers whom NATS has accepted, and forgets whom it refuses: nobody else is worth any memory. */
+export function rememberCaller(request: Request, caller: Caller, isAccepted: boolean): void {
+  if (caller.ticket || caller.credential.kind === 'own') return
+  const authorization = request.headers.get('Authorization') ?? ''
+  if (isAccepted) recentCallers.accepted(authorization, caller)
+  else recentCallers.refused(authorization)
 }
 
 /** The ticket of a request. Parsing a URL costs more than all else here, so one that cannot hold any is not parsed. */

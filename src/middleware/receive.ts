@@ -2,8 +2,9 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import { answerProblem, completeAnswer } from '../answer.ts'
-import type { AppEnv, Dependencies } from '../context.ts'
-import { identify, isPublic } from './authenticate.ts'
+import type { AppEnv, Caller, Dependencies } from '../context.ts'
+import { BridgeError } from '../errors.ts'
+import { identify, isPublic, rememberCaller } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
 import { requirePlainPath } from './paths.ts'
 import { createResumption, isAttempt, mayResume, noteOutcome } from './resumed-events.ts'
@@ -84,7 +85,18 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   c.set('leave', session.use())
   // Before NATS has accepted who sends a request, nothing is read of its body and nothing is kept of it.
   const admitting = session.admitted()
-  if (admitting) await admitting
+  if (admitting) await signIn(c, caller, admitting)
+  rememberCaller(c.req.raw, caller, true)
+}
+
+async function signIn(c: Context<AppEnv>, caller: Caller, admitting: Promise<void>): Promise<void> {
+  try {
+    await admitting
+  } catch (failure) {
+    if (failure instanceof BridgeError && failure.code === 'unauthenticated')
+      rememberCaller(c.req.raw, caller, false)
+    throw failure
+  }
 }
 
 /** What a client calls its method has no bound. */
