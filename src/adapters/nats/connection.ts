@@ -6,11 +6,12 @@ import { delay } from '../../turns.ts'
 import { dial } from './dial.ts'
 import { fromClient, hasCode, unavailable } from './errors.ts'
 import { inboxOf, type NatsRequest } from './inbox.ts'
-import { onLameDuck, succeed, unused } from './lame-duck.ts'
+import { isUsed, onLameDuck, succeed, unused } from './lame-duck.ts'
+import { CLOSE_MS, settled, within } from './liveness.ts'
 
-const PROBE_MS = 1_000
-const CLOSE_MS = 1_000
 const DRAIN_MS = 500
+/** How much longer a server may be silent that has let a request time out, ms. */
+const UNANSWERED_MS = 2_000
 /** A server that stops has many clients: they do not all go to the next one at the same moment. */
 const SUCCESSION_SPREAD_MS = 300
 const SUCCESSION_RETRY_MS = 500
@@ -33,42 +34,19 @@ export interface Connection {
   close(): Promise<void>
 }
 
-/** Resolves with false where `promise` takes longer than `ms` or fails. */
-async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
-  const settling = promise.then(
-    () => true,
-    () => false,
-  )
-  return await Promise.race([settling, delay(ms).then(() => false)])
-}
-
-/**
- * Waits until the server has seen everything sent so far, at most a second. False: it did not answer, and the
- * connection is given up, so that the next call dials instead of waiting for a peer that is gone.
- */
-export async function settled(client: NatsConnection): Promise<boolean> {
-  if (client.isClosed()) return false
-  if (await within(PROBE_MS, client.flush())) return true
-  await within(CLOSE_MS, client.close())
-  return false
-}
-
-/**
- * Hangs up once nothing was sent or received for `idleMs`: what waits for the server hears its heartbeats meanwhile.
- * The next call dials again.
- */
-function hangUpWhenIdle(client: NatsConnection, idleMs: number): void {
+/** Hangs up once nothing was under way and nothing came or went for `IDLE_CONNECTION_MS`. The next call dials again. */
+function hangUpWhenIdle(client: NatsConnection, { IDLE_CONNECTION_MS, REQUEST_TIMEOUT_MS }: Settings): void {
   const messages = () => client.stats().inMsgs + client.stats().outMsgs
   let seen = messages()
   const timer = setInterval(() => {
     const now = messages()
-    if (!client.isClosed() && now !== seen) {
+    if (!client.isClosed() && (now !== seen || isUsed(client, REQUEST_TIMEOUT_MS))) {
       seen = now
       return
     }
     clearInterval(timer)
     void within(CLOSE_MS, client.close())
-  }, idleMs)
+  }, IDLE_CONNECTION_MS)
   client.closed().then(
     () => clearInterval(timer),
     () => clearInterval(timer),
@@ -114,6 +92,14 @@ class Dialler {
     return link
   }
 
+  /** What moves to a connection asks over it at once. Where it may hear no replies, it hears that itself. */
+  async #successorOf(old: NatsConnection): Promise<NatsConnection> {
+    const successor = await this.#dial()
+    this.#leaving.add(old)
+    await this.client().catch(() => undefined)
+    return successor
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     const ending = [...(this.#current ? [this.#current] : []), ...this.#leaving].map(end)
@@ -141,7 +127,7 @@ class Dialler {
       throw failure
     }
     this.#current = dialled
-    hangUpWhenIdle(dialled, this.#settings.IDLE_CONNECTION_MS)
+    hangUpWhenIdle(dialled, this.#settings)
     onLameDuck(dialled, () => void this.#succeed(dialled))
     return dialled
   }
@@ -151,9 +137,7 @@ class Dialler {
     await delay(Math.random() * SUCCESSION_SPREAD_MS)
     while (!this.#closed && this.#current === old && !old.isClosed()) {
       try {
-        const successor = await this.#dial()
-        this.#leaving.add(old)
-        succeed(old, successor)
+        succeed(old, await this.#successorOf(old))
         await unused(old, this.#settings.REQUEST_TIMEOUT_MS)
         await end(old)
         this.#leaving.delete(old)
@@ -180,7 +164,7 @@ export function prepareConnection(
         return await inboxOf(link, settings.REQUEST_TIMEOUT_MS).request(request)
       } catch (err) {
         const failure = fromClient(err, link.isClosed())
-        if (hasCode(failure, 'jetstream_timeout')) void settled(link)
+        if (hasCode(failure, 'jetstream_timeout')) void settled(link, UNANSWERED_MS)
         throw failure
       }
     },

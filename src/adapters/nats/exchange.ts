@@ -2,9 +2,9 @@
 import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscription } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import { createTimers, type StartTimer } from '../../timers.ts'
-import { settled } from './connection.ts'
 import { fromClient, NoResponders, timedOut, unavailable } from './errors.ts'
 import { type HeaderBlock, headersOf, isNoResponders } from './headers.ts'
+import { settled } from './liveness.ts'
 import { quoted } from './refusals.ts'
 
 /** A reply and its header block, taken apart once. */

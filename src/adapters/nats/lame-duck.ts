@@ -32,16 +32,17 @@ export function succeed(client: NatsConnection, successor: NatsConnection): void
   for (const move of [...(movers.get(client) ?? [])]) move(successor)
 }
 
+/** Whether a request or an exchange is under way on a connection, or somebody follows a stream over it. */
+export function isUsed(client: NatsConnection, requestTimeoutMs: number): boolean {
+  const inbox = inboxOf(client, requestTimeoutMs)
+  return !inbox.isIdle || subscriptionsOf(client) > inbox.subscriptions
+}
+
 /** Resolves when nothing is under way on a connection, or it is closed, or after more than the longest request. */
 export async function unused(client: NatsConnection, requestTimeoutMs: number): Promise<void> {
-  const inbox = inboxOf(client, requestTimeoutMs)
   const giveUpAt = performance.now() + LONGEST_USE_MS
   do await delay(LOOK_MS)
-  while (
-    !client.isClosed() &&
-    performance.now() < giveUpAt &&
-    !(inbox.isIdle && subscriptionsOf(client) === inbox.subscriptions)
-  )
+  while (!client.isClosed() && performance.now() < giveUpAt && isUsed(client, requestTimeoutMs))
 }
 
 /** nats.ws counts them, and tells nobody. */

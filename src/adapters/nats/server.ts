@@ -3,8 +3,9 @@ import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { ServerInfo } from '../../jetstream.ts'
 import { callApi } from './api.ts'
-import { type Connection, settled } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { hasCode, unavailable } from './errors.ts'
+import { settled } from './liveness.ts'
 
 /** Minor version of nats-server 2 → API level. Source: nats-server, server/jetstream_versioning.go of each release. */
 const LEVELS: readonly (readonly [minor: number, level: number])[] = [
