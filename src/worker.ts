@@ -80,7 +80,8 @@ export default {
       const host = env.HOST.get(env.HOST.idFromName(place.name))
       // The same thing by two type packages.
       const answer = (await host.fetch(request as unknown as WorkerRequest)) as unknown as Response
-      if (answer.ok || answer.status === 401) rememberCaller(request, place.caller, answer.ok)
+      if ((answer.ok && place.isKnown) || answer.status === 401)
+        rememberCaller(request, place.caller, answer.ok)
       return answer
     } catch (failure) {
       return answerLostHost(request, failure, front.dependencies)
@@ -91,13 +92,21 @@ export default {
 /** The paths of which the isolate can answer none by itself. */
 const NEEDS_HOST = /^\/(v1|readyz|metrics)(\/|$)/
 
+interface Place {
+  readonly caller: Caller
+  /** Whether an answer shows that NATS knows the caller. */
+  readonly isKnown: boolean
+  readonly name: string
+}
+
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
-function placeOf(request: Request, dependencies: Dependencies): { caller: Caller; name: string } | undefined {
+function placeOf(request: Request, dependencies: Dependencies): Place | undefined {
   const path = getPath(request)
   if (request.method === 'OPTIONS' || !NEEDS_HOST.test(path)) return undefined
   try {
     const caller = identify(request, dependencies)
-    return { caller, name: `${caller.tenant}/${chooseShard(request, path, dependencies.settings)}` }
+    const isKnown = path.startsWith('/v1/')
+    return { caller, isKnown, name: `${caller.tenant}/${chooseShard(request, path, dependencies.settings)}` }
   } catch {
     return undefined
   }
