@@ -4,7 +4,6 @@ import type { Batch, HistoryCalls, StoredMessage, StreamInfo } from '../jetstrea
 import { messageBytes } from '../message-size.ts'
 import type { Gap, Page, PageRequest, Position, ReadRequest } from '../reading.ts'
 import type { Scan } from '../scans.ts'
-import { isSameCreation } from '../schemas/time.ts'
 import { someAtOnce } from '../turns.ts'
 import {
   type BatchesRequest,
@@ -24,6 +23,8 @@ import { readSnapshot } from './snapshot.ts'
 /** After so long a page ends with what it has, ms: slow servers make it short, not late. */
 const PAGE_MS = 10_000
 
+/** API level of servers that may say another creation time after a restart. */
+const MOVING_TIMES = 0
 /** More filters than these make a read a search. */
 const FEW_FILTERS = 4
 
@@ -77,7 +78,8 @@ async function readWith(
   }
   const { position } = from
   const askMessage = ahead?.askMessage ?? (() => jetstream.getMessage(stream, { seq: position.seq }))
-  await verify(info, position, scope, askMessage)
+  const movesTimes = async () => (await jetstream.server()).apiLevel === MOVING_TIMES
+  await verify(info, position, { scope, askMessage, movesTimes })
   return readFrom(reading, { ...position, created: info.created })
 }
 
@@ -316,7 +318,7 @@ async function holeInStep(
   if (filters.length === 0 && unbroken) return undefined
   if (nextSeq > info.state.last_seq && step.messages.length === 0) return undefined
   const now = await jetstream.streamInfo(request.stream)
-  if (!isSameCreation(now.created, info.created))
+  if (now.created !== info.created)
     throw new BridgeError('stream_not_found', 'The stream was made again while it was read.')
   const hole = holeBefore(nextSeq, now.state.first_seq, step.seenSeq)
   return hole && beforeHole(step, nextSeq).seenSeq < hole.toSeq ? hole : undefined

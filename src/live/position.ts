@@ -22,6 +22,13 @@ export function latest({ created, state }: StreamInfo): Position {
 /** Asks for the message at the position. */
 export type AskMessage = () => Promise<StoredMessage | undefined>
 
+interface Verification {
+  readonly scope: CursorScope
+  readonly askMessage: AskMessage
+  /** Whether the server may say another creation time after a restart. */
+  readonly movesTimes: () => Promise<boolean>
+}
+
 /**
  * Throws `stream_recreated` where the position is not of this stream as it is: made again under the same name, or with
  * its tail lost and the sequences used again.
@@ -29,13 +36,14 @@ export type AskMessage = () => Promise<StoredMessage | undefined>
 export async function verify(
   info: StreamInfo,
   position: Position,
-  scope: CursorScope,
-  askMessage: AskMessage,
+  { scope, askMessage, movesTimes }: Verification,
 ): Promise<void> {
   const { created, state } = info
   const isHere = position.seq <= state.last_seq
-  if (isHere && isOfStream(position, created) && (await isSameMessage(info, position, askMessage))) return
-  if (isHere && (await isOfItsMessage(position, askMessage))) return
+  const isSame = position.created === undefined || position.created === created
+  if (isHere && isSame && (await isSameMessage(info, position, askMessage))) return
+  if (isHere && !isSame && (await isStoredThen(position, askMessage))) return
+  if (isHere && !isSame && (await movesTimes()) && (await isSameSince(info, position, askMessage))) return
   throw new BridgeError(
     'stream_recreated',
     `Stream "${info.config.name}" is not the one the cursor is from.`,
@@ -46,26 +54,20 @@ export async function verify(
 }
 
 /**
- * A stream is never older than it says, so one that was there before the position was made is the one it is of, whatever it
- * says: nats-server 2.10 may give it another creation time, later than the right one, when it is restarted.
+ * Whether the stream is the one it is of although it says another creation time, later than the right one. Its message shows
+ * that; and a stream is never older than it says, so one that was there before the position was made is the same, too.
  */
-function isOfStream({ created, createdAsOf, time }: Position, createdNow: string): boolean {
-  if (created === undefined || isSameCreation(created, createdNow)) return true
+async function isSameSince(info: StreamInfo, position: Position, askMessage: AskMessage): Promise<boolean> {
+  const { seq, created = '', createdAsOf, time, mark } = position
+  if (seq > 0 && (time !== undefined || mark !== undefined)) {
+    const message = await askMessage()
+    if (message) return isOfTime(position, message.time)
+  }
   const knownAt = createdAsOf ?? time
-  return knownAt !== undefined && Date.parse(createdNow) + CLOCKS_DIFFER_MS < Date.parse(knownAt)
-}
-
-/**
- * Whether the message at the position shows that the stream is the one it is of, although it says another creation time: it
- * was stored at that very time, or by that very publish.
- */
-async function isOfItsMessage(position: Position, askMessage: AskMessage): Promise<boolean> {
-  const { seq, time, mark, content } = position
-  const isTimed = time !== undefined || mark !== undefined
-  if (seq === 0 || (!isTimed && content === undefined)) return false
-  const message = await askMessage()
-  if (!message) return false
-  return isTimed ? isOfTime(position, message.time) : isStoredThen(position, message)
+  const wasThere = knownAt !== undefined && Date.parse(info.created) + CLOCKS_DIFFER_MS < Date.parse(knownAt)
+  return (
+    (wasThere || isSameCreation(created, info.created)) && (await isSameMessage(info, position, askMessage))
+  )
 }
 
 /** Clocks of servers differ by less, ms. */
@@ -79,8 +81,10 @@ const STORED_BEFORE_MS = 60_000
  * Whether the message at the position is the one that a publish stored, of which its cursor knows the content and about
  * when it was confirmed. What had been asked of the stream may have been out of date by then.
  */
-function isStoredThen({ createdAsOf, content }: Position, message: StoredMessage): boolean {
-  if (createdAsOf === undefined || content !== contentMark(message)) return false
+async function isStoredThen({ createdAsOf, content }: Position, askMessage: AskMessage): Promise<boolean> {
+  if (createdAsOf === undefined || content === undefined) return false
+  const message = await askMessage()
+  if (!message || content !== contentMark(message)) return false
   const laterMs = Date.parse(message.time) - Date.parse(createdAsOf)
   return laterMs < STORED_AFTER_MS && laterMs > -STORED_BEFORE_MS
 }

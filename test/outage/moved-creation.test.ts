@@ -96,6 +96,14 @@ describe.each(NATS_LINES)('over restarts of nats-server %s', (version) => {
     expect(seqs(await pull(one.consumer, 10))).toEqual([4, 5])
   })
 
+  it('the cursor of an empty stream is good after a restart', async () => {
+    const one = await make()
+    const { cursor } = await client.page(one.stream)
+    await restart()
+    await fill(one.stream)
+    expect(seqs((await client.page(one.stream, { cursor })).messages)).toEqual([1, 2, 3, 4, 5])
+  })
+
   it('cursors are refused and acks are stale where stream and consumer were made again, over the same restarts', async () => {
     const one = await make()
     await restart()
