@@ -93,6 +93,7 @@ class StreamFeed implements Feed {
     const beat = this.#guarded(() => this.#beatAll(heartbeatMs - beatMs))
     this.#beat = setInterval(beat, beatMs)
     metrics.feeds.add(1)
+    this.#linger()
   }
 
   /** The stream may have been made again before it was followed: then readers learn of that from its history. */
@@ -171,10 +172,14 @@ class StreamFeed implements Feed {
     const stillComing = [...this.#early.values()].includes(channel)
     if (channel.seats.size === 0 && !stillComing && this.#channels.get(channel.key) === channel)
       this.#close(channel)
-    if (this.#channels.size === 0 && !this.#ended) {
-      this.#stopLingering?.()
-      this.#stopLingering = this.#options.startTimer(() => void this.end(undefined), LINGER_MS)
-    }
+    this.#linger()
+  }
+
+  /** Where nobody reads, it ends after a while. */
+  #linger(): void {
+    if (this.#channels.size > 0 || this.#ended) return
+    this.#stopLingering?.()
+    this.#stopLingering = this.#options.startTimer(() => void this.end(undefined), LINGER_MS)
   }
 
   #receive(message: StoredMessage): void {

@@ -6,6 +6,8 @@ import { type Feed, type FeedOptions, openFeed } from './feed.ts'
 import type { Seat } from './seat.ts'
 
 export interface Feeds {
+  /** Has the stream be followed, for readers that are to come. Throws what stops a subscription, such as `forbidden`. */
+  open(stream: string): Promise<void>
   /**
    * A seat for a reader that has read up to `afterSeq`. Throws `stream_not_found` and what else stops a subscription.
    */
@@ -29,6 +31,9 @@ export function createFeeds(jetstream: JetStream, options: FeedOptions): Feeds {
   }
 
   return {
+    async open(stream) {
+      await (feeds.get(stream) ?? open(stream))
+    },
     async join(stream, wants, afterSeq) {
       const current = () => feeds.get(stream) ?? open(stream)
       const feed = await current()

@@ -1,13 +1,13 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
 import { abortWith } from '../abort.ts'
-import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
+import { BridgeError, isPassing, SHUTTING_DOWN } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
 import type { Scan } from '../scans.ts'
 import { createTimers, type StartTimer } from '../timers.ts'
 import { contentMark } from '../tokens/cursor.ts'
-import { createFeeds } from './feeds.ts'
+import { createFeeds, type Feeds, isOfStream } from './feeds.ts'
 import { readPage } from './history.ts'
 import { createIncarnations } from './incarnations.ts'
 import { movedTo } from './places.ts'
@@ -86,7 +86,11 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
     duplicateWindowOf: (stream) => incarnations.duplicateWindowOf(stream),
 
     async tail(request) {
-      const first = await readPage(jetstream, { ...request, ...FIRST_STEP }, scan)
+      const reading = readPage(jetstream, { ...request, ...FIRST_STEP }, scan)
+      const following = requireFollowed(feeds, request.stream)
+      following.catch(() => undefined)
+      const first = await reading
+      await following
       admit()
       const leave = () => tail.dismiss()
       const onEnd = () => {
@@ -106,6 +110,18 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
     forgetStream: (stream) => incarnations.forget(stream),
 
     close: () => feeds.close(),
+  }
+}
+
+/**
+ * What a stream or a credential does not allow is refused while that can still be a status: a browser would come back each
+ * second to an answer that begins well. What passes by itself the reader waits for.
+ */
+async function requireFollowed(feeds: Feeds, stream: string): Promise<void> {
+  try {
+    await feeds.open(stream)
+  } catch (failure) {
+    if (!isPassing(failure) && !isOfStream(failure)) throw failure
   }
 }
 

@@ -34,6 +34,7 @@ import { answerWhileWaiting, declared } from './answers.ts'
 import { holdUntilTaken, SMALL_BYTES } from './held-answers.ts'
 import { pushDeliveries } from './push.ts'
 import { useTicket } from './read-origin.ts'
+import { throwIfRefused } from './refused-lately.ts'
 
 const params = z.object({ stream: streamName, consumer: consumerName })
 const missing = ['stream_not_found', 'consumer_not_found', 'consumer_busy'] as const
@@ -135,6 +136,7 @@ export const pull = createRouter()
     if (!chooseType(c.req.header('Accept'), [EVENTS_TYPE]))
       throw new BridgeError('not_acceptable', `Accept must allow ${EVENTS_TYPE}.`)
     checkTicket(c, stream, consumer)
+    throwIfRefused(c)
     const look = await lookAt(c.var.session, { stream, consumer })
     await checkPullable(c.var.session.jetstream, look.info)
     const { created } = await c.var.session.jetstream.streamInfo(stream)

@@ -8,6 +8,7 @@ import type { ConsumerInfo, Delivery } from '../jetstream.ts'
 import { heldBytes } from '../message-size.ts'
 import type { Pieces } from '../pieces.ts'
 import type { CursorScope, PayloadForm } from '../reading.ts'
+import { rememberRefusal } from './refused-lately.ts'
 
 /** Few at a time: what waits here for a slow client is delivered to no other. */
 const BATCH = 32
@@ -75,6 +76,7 @@ export async function* pushDeliveries(c: Context<AppEnv>, push: Push, gone: Abor
       }
     }
   } catch (failure) {
+    rememberRefusal(c, failure)
     yield `event: error\ndata: ${JSON.stringify(toProblem(failure, c.var.requestId))}\n\n`
   } finally {
     push.onEnd()

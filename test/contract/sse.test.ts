@@ -52,6 +52,20 @@ onEveryTarget((target) => {
       })
     })
 
+    test.each([
+      ['a work queue, which nobody reads beside its consumers', { retention: 'workqueue' }],
+      ['a stream that has as many consumers as it may', { max_consumers: 1 }],
+    ])('422 refused_by_jetstream, as a status and every time, for %s', async (_, config) => {
+      const stream = await target.makeStream(config)
+      await fill(stream, 1, 2)
+      await target.makeConsumer(stream)
+
+      for (const start of ['beginning', 'new', 'beginning'])
+        expect(await refused(stream, { query: { start } })).toMatchObject(
+          problem(422, 'refused_by_jetstream'),
+        )
+    })
+
     test('history, caught_up, then live, each event a message with its cursor as its id', async () => {
       const stream = await target.makeStream()
       await fill(stream, 1, 3)
