@@ -33,7 +33,7 @@ const FEW_FILTERS = 4
  * `too_many_requests` where there is no room for the page. `scan` absent: searches are done at once.
  */
 export async function readPage(jetstream: HistoryCalls, request: PageRequest, scan?: Scan): Promise<Page> {
-  const room = new PageRoom(request)
+  const room = new PageRoom(jetstream, request)
   const waiting = room.begin()
   if (waiting) await waiting
   try {

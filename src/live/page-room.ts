@@ -3,15 +3,37 @@ import { heldBytes } from '../message-size.ts'
 import type { Page, PageRequest } from '../reading.ts'
 import { MAX_BATCH_BYTES } from './batches.ts'
 
+/** While they come, messages are there as the connection brought them, too. */
+const COPIES = 2
+
+/** Streams of a connection of which it is known how large their messages are. */
+const MAX_KNOWN = 1_000
+/** Messages of a page may be so many times larger than those before, before the page is counted as larger than was asked for. */
+const MARGIN = 4
+const LEAST_BYTES = 65_536
+/** What was learned of a stream's messages is forgotten by so much with each page. */
+const FORGETTING = 0.9
+
+/** How large messages are, bytes, of the streams that are read over a connection. */
+const known = new WeakMap<object, Map<string, number>>()
+
 export class PageRoom {
   readonly #room: PageRequest['room']
   /** Of one step: a batch for each filter. */
   readonly #stepBytes: number
+  readonly #stream: string
+  readonly #known: Map<string, number>
   #counted = 0
 
-  constructor({ room, maxBytes, filters }: PageRequest) {
+  /** `connection`: what the page is read over. */
+  constructor(connection: object, { room, maxBytes, filters, stream, limit }: PageRequest) {
     this.#room = room
-    this.#stepBytes = Math.min(maxBytes, MAX_BATCH_BYTES) * Math.max(1, filters.length)
+    this.#stream = stream
+    this.#known = known.get(connection) ?? new Map()
+    known.set(connection, this.#known)
+    const likely = MARGIN * limit * (this.#known.get(stream) ?? MAX_BATCH_BYTES)
+    const batchBytes = Math.min(maxBytes, MAX_BATCH_BYTES, Math.max(likely, LEAST_BYTES))
+    this.#stepBytes = COPIES * batchBytes * Math.max(1, filters.length)
   }
 
   /** Waits for room for the first step; undefined: there is. Throws `host_full`, `too_many_requests`. */
@@ -40,7 +62,14 @@ export class PageRoom {
     if (!this.#room) return page
     const bytes = heldBytes(page.messages)
     this.#countTo(bytes)
+    if (page.messages.length > 0) this.#learn(bytes / page.messages.length)
     return { ...page, heldBytes: bytes }
+  }
+
+  #learn(bytes: number): void {
+    const before = this.#known.get(this.#stream) ?? 0
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+    this.#known.set(this.#stream, Math.max(bytes, before * FORGETTING))
   }
 
   /** There is no page. */

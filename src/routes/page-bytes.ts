@@ -1,7 +1,7 @@
 /** Owns a page as bytes: one JSON document, or a line for each message. */
 import type { CursorScope, MessageForm, Page } from '../reading.ts'
 import { createEventEncoder } from '../schemas/cloud-event-out.ts'
-import { createMessageEncoder } from '../schemas/message.ts'
+import { createMessageEncoder, isLargeMessage, messageParts } from '../schemas/message.ts'
 import { pageCursors } from '../tokens/cursor.ts'
 
 /** How the messages of a read are written. */
@@ -61,7 +61,15 @@ function* writeMessages(
   const encode = createMessageEncoder(stream, form)
   let before = ''
   for (const [index, message] of page.messages.entries()) {
-    writer.write(`${before}${encode(message, `"cursor":"${cursors[index]}"`)}${after}`)
+    const rest = `"cursor":"${cursors[index]}"`
+    if (isLargeMessage(message, form)) {
+      writer.write(before)
+      for (const part of messageParts(stream, form, { message, rest })) {
+        writer.write(part)
+        if (writer.hasPiece) yield* writer.take()
+      }
+      writer.write(after)
+    } else writer.write(`${before}${encode(message, rest)}${after}`)
     if (writer.hasPiece) yield* writer.take()
     before = between
   }

@@ -1,4 +1,5 @@
 /** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
+import { isUtf8 } from 'node:buffer'
 import type { MessageHeaders, StoredMessage } from '../jetstream.ts'
 import type { MessageForm, PayloadForm } from '../reading.ts'
 import { createEventEncoder } from './cloud-event-out.ts'
@@ -93,8 +94,49 @@ export type EncodeMessage = (message: StoredMessage, rest: string) => string
 export function createMessageEncoder(stream: string, form: MessageForm): EncodeMessage {
   if (form === 'cloudevents') return createEventEncoder(stream)
   const head = `{"stream":${JSON.stringify(stream)},"subject":`
-  return ({ subject, seq, time, headers, payload }, rest) =>
-    `${head}${JSON.stringify(subject)},"seq":${seq},"time":"${time}","headers":${encodeHeaders(headers)},${encodePayload(payload, form)},${rest}}`
+  return (message, rest) => `${head}${encodeHead(message)},${encodePayload(message.payload, form)},${rest}}`
+}
+
+/** From its subject to its headers. */
+const encodeHead = ({ subject, seq, time, headers }: StoredMessage): string =>
+  `${JSON.stringify(subject)},"seq":${seq},"time":"${time}","headers":${encodeHeaders(headers)}`
+
+/** A payload of more is written in parts: as one text it would be there several times, and six times as long. */
+const LARGE_BYTES = 65_536
+/** Of a payload, written at once; in base64 nothing is left over of it. */
+const PART_BYTES = 49_152
+
+/** Whether `messageParts` is for a message. JSON and events are read as a whole. */
+export const isLargeMessage = ({ payload }: StoredMessage, form: MessageForm): boolean =>
+  payload.length > LARGE_BYTES && (form === 'text' || form === 'base64')
+
+/** What an encoder would write for a large message, part by part. */
+export function* messageParts(
+  stream: string,
+  form: MessageForm,
+  { message, rest }: { readonly message: StoredMessage; readonly rest: string },
+): Generator<string, void, undefined> {
+  const { payload } = message
+  const isText = form === 'text' && isUtf8(payload)
+  yield `{"stream":${JSON.stringify(stream)},"subject":${encodeHead(message)},${isText ? '"data":"' : '"data_base64":"'}`
+  for (let at = 0; at < payload.length; ) {
+    const end = isText ? endOfCharacter(payload, at + PART_BYTES) : at + PART_BYTES
+    const part = payload.subarray(at, end)
+    yield isText ? JSON.stringify(utf8.decode(part)).slice(1, -1) : toBase64(part)
+    at = end
+  }
+  yield `",${rest}}`
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const CONTINUES = 0b1000_0000
+const CONTINUES_MASK = 0b1100_0000
+
+/** Where the character that `at` is in the middle of begins: a part ends there. */
+function endOfCharacter(payload: Uint8Array, at: number): number {
+  let end = Math.min(at, payload.length)
+  while (end < payload.length && ((payload[end] ?? 0) & CONTINUES_MASK) === CONTINUES) end -= 1
+  return end
 }
 
 function encodeHeaders(headers: MessageHeaders): string {
