@@ -1,6 +1,7 @@
 /** Owns fetching programs out of Debian packages, with nothing installed or changed on the system. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { withoutPackages } from './dpkg-status.ts'
 import { type Finished, run } from './processes.ts'
 
 const KEYRINGS = ['gpg', 'pgp'].map((ending) => `/usr/share/keyrings/debian-archive-keyring.${ending}`)
@@ -16,9 +17,19 @@ const mirrors = async (): Promise<string[]> => {
   return [...new Set(all)].filter((uri) => !uri.includes('security'))
 }
 
-/** What apt knows of the system: nothing for a package alone, what is installed where dependencies are to be found. */
+/**
+ * What apt knows of the system: nothing for a package alone; where dependencies are to be found, what is installed but for the
+ * wanted packages, of which apt would download none that is there.
+ */
 const NOTHING = '/dev/null'
 const INSTALLED = '/var/lib/dpkg/status'
+
+const statusFor = ({ names, withDependencies }: Wanted, folder: string): string => {
+  if (!withDependencies) return NOTHING
+  const path = join(folder, 'status')
+  writeFileSync(path, withoutPackages(readFileSync(INSTALLED, 'utf8'), names))
+  return path
+}
 
 /**
  * Everything apt would write goes below `folder`; `status` is only read. What the machine's apt.conf.d says about proxies, certificates and
@@ -65,7 +76,7 @@ const fetchFrom = async (mirror: string, wanted: Wanted, folder: string): Promis
   const options = keyring ? `[signed-by=${keyring}] ` : ''
   writeFileSync(join(folder, 'sources.list'), `deb ${options}${mirror} ${wanted.suite} main\n`)
   const configuration = join(folder, 'apt.conf')
-  writeFileSync(configuration, privateConfiguration(folder, wanted.withDependencies ? INSTALLED : NOTHING))
+  writeFileSync(configuration, privateConfiguration(folder, statusFor(wanted, folder)))
 
   const apt = (...args: string[]) => run('apt-get', ['-c', configuration, '-q', ...args], { cwd: folder })
   const updated = await apt('update', '--error-on=any')
