@@ -68,10 +68,14 @@ describe('credentials', () => {
     const failure = await failureOf(publishText(writer, 'CLOSED.a', 'x'))
     expect([failure.code, failure.message]).toEqual([
       'forbidden',
-      'NATS does not let the credential do this.',
+      'NATS does not let this user publish to "CLOSED.a".',
     ])
     const many = await Promise.all([1, 2, 3].map(() => codeOf(publishText(writer, 'CLOSED.a', 'x'))))
     expect(many).toEqual(['forbidden', 'forbidden', 'forbidden'])
+    for (const subject of ['CLOSED.a"b\\c', 'CLOSED.\u200b\u{e0001}', 'CLOSED.\ud7ff'])
+      expect((await failureOf(publishText(writer, subject, 'x'))).message).toBe(
+        `NATS does not let this user publish to "${subject}".`,
+      )
     const mixed = ['OPEN.a', 'CLOSED."a', 'OPEN.b', 'CLOSED.\\b', 'CLOSED."a', 'OPEN.c']
     const outcomes = mixed.map((subject) =>
       publishText(writer, subject, 'x').then(
@@ -82,7 +86,9 @@ describe('credentials', () => {
     expect(await Promise.all(outcomes)).toEqual(
       mixed.map((subject) => (subject.startsWith('OPEN') ? 'stored' : 'refused')),
     )
-    expect(await codeOf(writer.streamInfo('OPEN'))).toBe('forbidden')
+    expect((await failureOf(writer.streamInfo('OPEN'))).message).toBe(
+      'NATS does not let this user publish to "$JS.API.STREAM.INFO.OPEN".',
+    )
     expect(await codeOf(writer.getBatch('OPEN', { from: { seq: 1 }, batch: 1, maxBytes: 1 }))).toBe(
       'forbidden',
     )

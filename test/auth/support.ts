@@ -161,8 +161,11 @@ export function onEveryHost(options: GuardedOptions, tests: (guarded: Guarded) =
   })
 }
 
-/** How nats-server and nats.ws word a refusal, and subjects of theirs that a client has no business to see: no one's inbox. */
-const NATS_TEXT = /violation|permissions_|authorization_|-ERR|\$JS|\$SYS|_INBOX(?!\.>\\")/i
+/**
+ * How nats-server and nats.ws word a refusal, and subjects of theirs that a client has no business to see: no one's inbox. One
+ * that lacks a permission is named.
+ */
+const NATS_TEXT = /violation|permissions_|authorization_|-ERR|(?<!publish to \\")\$JS|\$SYS|_INBOX(?!\.>\\")/i
 
 /** An answer that is this problem, and tells nothing of what NATS said. */
 export function expectProblem(answer: Answer, status: number, code: string): void {

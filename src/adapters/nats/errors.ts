@@ -131,8 +131,27 @@ export const timedOut = (cause?: unknown) =>
 export const refusedCredential = (cause: unknown) =>
   new BridgeError('unauthenticated', 'NATS refused the credential.', { cause })
 
-export const refusedPublish = (cause?: unknown) =>
-  new BridgeError('forbidden', 'NATS does not let the credential do this.', { cause })
+/** `subject`: what may not be published to. */
+export const refusedPublish = (subject: string) => refusedTo('publish', subject)
+
+/** Subjects that are told; each is one that the caller's own request used. */
+const MAX_SUBJECT_CHARS = 512
+
+function refusedTo(operation: 'publish' | 'subscribe', subject: string, cause?: unknown): BridgeError {
+  // Where answers come is another subject for each connection; a permission is for all of them.
+  const permission = subject.startsWith('_INBOX.') ? '_INBOX.>' : subject.slice(0, MAX_SUBJECT_CHARS)
+  return new BridgeError('forbidden', `NATS does not let this user ${operation} to "${permission}".`, {
+    cause,
+  })
+}
+
+/** The server names the operation and the subject, as Go writes a string. */
+function refusedByNats(thrown: unknown): BridgeError {
+  const context = thrown instanceof NatsError ? thrown.permissionContext : undefined
+  if (!context) return new BridgeError('forbidden', 'NATS does not let this user do this.', { cause: thrown })
+  const subject = context.subject.replace(/\\(["\\])/g, '$1')
+  return refusedTo(context.operation === 'publish' ? 'publish' : 'subscribe', subject, thrown)
+}
 
 /** Turns a failed dial into ours: the credential was refused, or nobody answers. */
 export function fromDialFailure(thrown: unknown): BridgeError {
@@ -155,7 +174,7 @@ export const switchedOff = (cause: unknown) =>
 export function fromClient(thrown: unknown, closed: boolean): BridgeError {
   if (thrown instanceof BridgeError) return thrown
   const code = clientCode(thrown)
-  if (code === ClientCode.PermissionsViolation) return refusedPublish(thrown)
+  if (code === ClientCode.PermissionsViolation) return refusedByNats(thrown)
   if (code === ClientCode.MaxPayloadExceeded) {
     return new BridgeError('payload_too_large', 'The message is larger than the NATS server takes.', {
       cause: thrown,

@@ -81,8 +81,9 @@ class Follower implements LiveSubscription {
     this.#client = client
     // A credential that may not ask for messages would wait without end.
     this.#unhear = onRefused(client, (refused) => {
-      if (this.#session && refused === quoted(this.#nextSubject(this.#session)))
-        this.#end(this.#session, refusedPublish())
+      const subject = this.#session && this.#nextSubject(this.#session)
+      if (subject !== undefined && refused === quoted(subject))
+        this.#end(this.#session, refusedPublish(subject))
     })
     this.#stay = onSucceeded(client, (successor) => this.#move(successor))
   }

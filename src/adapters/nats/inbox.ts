@@ -159,7 +159,7 @@ class Inbox {
     for (const [token, { subject, reject }] of this.#waiting) {
       if (quoted(subject) !== refused) continue
       this.#waiting.delete(token)
-      reject(refusedPublish())
+      reject(refusedPublish(subject))
       return
     }
   }
@@ -181,7 +181,7 @@ class Inbox {
 const withoutInbox = () =>
   new BridgeError(
     'forbidden',
-    `NATS does not let the credential subscribe to "${INBOXES}", where its answers come: nothing was sent.`,
+    `NATS does not let this user subscribe to "${INBOXES}", where its answers come: nothing was sent.`,
   )
 
 const inboxes = new WeakMap<NatsConnection, Inbox>()
