@@ -16,6 +16,7 @@ import { createLog } from './log.ts'
 import { EVENTS_TYPE, JSON_TYPE } from './media-types.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { identify, isEventsPath, rememberCaller } from './middleware/authenticate.ts'
+import { headFault } from './middleware/heads.ts'
 import { resumesEvents } from './middleware/resumed-events.ts'
 import { BadSettings, readSettings, type Settings, settingNotes, shardsOf } from './settings.ts'
 import { createTimers } from './timers.ts'
@@ -102,7 +103,7 @@ interface Place {
 /** The Durable Object that holds the caller's connection; undefined where the isolate answers by itself. */
 function placeOf(request: Request, dependencies: Dependencies): Place | undefined {
   const path = getPath(request)
-  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(path)) return undefined
+  if (request.method === 'OPTIONS' || !NEEDS_HOST.test(path) || headFault(request.headers)) return undefined
   try {
     const caller = identify(request, dependencies)
     const isKnown = path.startsWith('/v1/')
@@ -167,6 +168,7 @@ function problemResponse(failure: unknown, headers: Readonly<Record<string, stri
 /** What an answer says that no app has made. */
 const ownHeaders = () => ({
   'X-Request-Id': crypto.randomUUID(),
+  Date: new Date().toUTCString(),
   'Cache-Control': 'no-store',
   'X-Content-Type-Options': 'nosniff',
   Vary: 'Origin, Authorization, Cookie',

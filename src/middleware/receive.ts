@@ -6,6 +6,7 @@ import type { AppEnv, Caller, Dependencies } from '../context.ts'
 import { BridgeError } from '../errors.ts'
 import { identify, isPublic, rememberCaller } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
+import { headFault } from './heads.ts'
 import { requirePlainPath } from './paths.ts'
 import { createResumption, isAttempt, mayResume, noteOutcome } from './resumed-events.ts'
 
@@ -28,7 +29,11 @@ export function receive(
     c.set('dependencies', dependencies)
     c.set('requestId', requestId)
     c.set('headers', headersOfEvery(requestId, c.req.path))
+    // Node's server says it by itself.
+    if (dependencies.host === 'workers') c.get('headers').Date = httpDate()
     try {
+      const fault = headFault(c.req.raw.headers)
+      if (fault) throw fault
       if (settings.LOOPBACK_ONLY) admitHost(c, publicAddress)
       const preflight = admitOrigin(c, listedOrigins, publicAddress)
       const resumed = isClients && mayResume(c.req.raw, c.req.path) ? await resumption.answer(c) : undefined
@@ -61,6 +66,18 @@ function headersOfEvery(requestId: string, path: string): Record<string, string>
     'Cache-Control': 'no-store',
     Vary: isPublic(path) ? 'Origin' : 'Origin, Authorization, Cookie',
   }
+}
+
+const SECOND_MS = 1_000
+let dateAt = Number.NaN
+let date = ''
+
+/** The time as HTTP has it; many requests share a second. */
+function httpDate(): string {
+  const now = Math.floor(Date.now() / SECOND_MS)
+  if (now !== dateAt) date = new Date(now * SECOND_MS).toUTCString()
+  dateAt = now
+  return date
 }
 
 const SANE_REQUEST_ID = /^[\w=-]{1,255}$/
