@@ -93,6 +93,8 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   if (isPublic(path)) return
   const caller = identify(c.req.raw, dependencies)
   c.set('caller', caller)
+  // A ticket in the address of a page must not go on to wherever that leads.
+  if (caller.ticket) c.get('headers')['Referrer-Policy'] = 'no-referrer'
   if (path !== '/v1' && !path.startsWith('/v1/')) return
   // Nothing answers to it but a refusal.
   if (method === 'OPTIONS') return

@@ -158,10 +158,10 @@ export function createResumption({ dependencies, dispatch }: ResumptionParts): R
       const first = attempt()
       if (refused.has(key) || (await presence.settled(first, PATIENCE_MS))) {
         const { response, failure } = await first
+        refused.delete(key)
         if (!failure || !(isLimit(failure) || WORTH_WAITING.has(failure.code)))
           return adopt(c, { response, failure })
         if (isLimit(failure)) return answer(c, comeBack(), { headers: eventsHeaders })
-        refused.delete(key)
       }
       const release = takeSlot(resumers, caller.tenant)
       if (!release) {

@@ -48,6 +48,7 @@ onEveryTarget((target) => {
       expect(Date.parse(body.open_until) - before).toBeLessThan(70_000)
       expect(Date.parse(body.valid_until)).toBeGreaterThan(Date.parse(body.open_until))
       const first = await open(body)
+      expect(first.headers.get('Referrer-Policy')).toBe('no-referrer')
       expect(seqs(await first.take<Message>('message', 2))).toEqual([1, 3])
       const { id = '' } = at(
         first.events.filter(({ event }) => event === 'message'),
