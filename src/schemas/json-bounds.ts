@@ -6,7 +6,7 @@ export const MAX_JSON_VALUES = 100_000
 /** V8 writes JSON by recursion, which ends at some thousand levels. */
 export const MAX_JSON_DEPTH = 1_000
 
-const QUOTE = 0x22
+export const QUOTE = 0x22
 const COMMA = 0x2c
 const OPENING_BRACKET = 0x5b
 const BACKSLASH = 0x5c
@@ -51,7 +51,7 @@ export const tooDeep = (field: string): BridgeError =>
   refuse(field, `must not be nested more than ${MAX_JSON_DEPTH} deep`)
 
 /** Where the string that begins at `start` ends, or the text. Most have no escapes: then the next quote ends it. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   const quote = text.indexOf('"', start + 1)
   if (quote === -1) return text.length
   if (text.charCodeAt(quote - 1) !== BACKSLASH) return quote

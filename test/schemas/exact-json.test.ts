@@ -53,11 +53,50 @@ describe('parseExactly', () => {
     expect(parseExactly('{"a":1,"b":1e400}')).toMatchObject({ a: 1 })
   })
 
+  it('takes no text for a number, and no number for a text', () => {
+    const value = { a: '1e400', '1e400': ['-0', '5.00"', '\\1.50', ' 1.50'], 'b:1.50': '"', c: '\\' }
+    const text = JSON.stringify(value).replace('"c"', '"d":1.50,"c"')
+    expect(stringifyExactly(parseExactly(text))).toBe(text)
+  })
+
+  it('is what JSON.parse takes, and prints, for any JSON', () => {
+    fc.assert(
+      fc.property(fc.json(), fc.constantFrom('1.50', '-0.0', '1E5'), (json, number) => {
+        const text = `[${number},${JSON.stringify(JSON.parse(json))}]`
+        const [, again] = JSON.parse(text)
+        expect(stringifyExactly(parseExactly(`[${number},${json}]`)).startsWith(`[${number},`)).toBe(true)
+        expect(JSON.parse(stringifyExactly(parseExactly(`[${number},${json}]`)))[1]).toEqual(again)
+      }),
+    )
+  })
+
   it('keeps a member named __proto__', () => {
     expect(stringifyExactly(parseExactly('{"__proto__":{"a":1e400}}'))).toBe('{"__proto__":{"a":1e400}}')
   })
 
-  it.each(['', '{', '[1e400', "{'a':1}", '01', '1e400 2'])('refuses %j, which is not JSON', (text) => {
+  it.each([
+    '',
+    '{',
+    '[1e400',
+    "{'a':1}",
+    '01',
+    '1e400 2',
+    '{1e400:1}',
+    '{1e400 \n: 1}',
+    '[1.50 1]',
+    '[01.50]',
+    '[1.]',
+    '[-]',
+    '[1e+]',
+    '[+1.50]',
+    '[.50]',
+    'tr1e400ue',
+    '1e400"a"',
+    '["a"1e400]',
+    '[1e400-1]',
+    '[1.5.0]',
+    '[--1.50]',
+  ])('refuses %j, which is not JSON', (text) => {
     expect(() => parseExactly(text)).toThrow('body: must be JSON')
   })
 
