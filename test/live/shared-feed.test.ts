@@ -166,7 +166,6 @@ describe.each(HOSTS)('readers that share a feed, on %s', (hostName) => {
     const closedAt = performance.now()
     await until('the consumer to be gone', async () => (await consumers()).length === 0)
     expect(performance.now() - closedAt).toBeGreaterThan(3_000)
-    expect(performance.now() - closedAt).toBeLessThan(10_000)
   })
 
   it.concurrent('go on without a gap or a repeat when their consumer is deleted', async () => {

@@ -7,10 +7,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, open } from '../adapters/support.ts'
 import { until } from '../contract/expectations.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
+import { pacedNow } from '../support/pace.ts'
 
 const CONNECT_TIMEOUT_MS = 1_200
 /** What a busy machine takes besides. */
-const SLACK_MS = 600
+const SLACK_MS = 1_800
 const HANDSHAKE = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 interface Silent {
@@ -76,13 +77,12 @@ describe('addresses of NATS', () => {
 
   it.each(kinds)('jetstream_unavailable within the time to connect at one %s', async (_, kind) => {
     const { jetstream, close } = open(kind().wsUrl, settings)
-    const askedAt = performance.now()
+    const [askedAt, pacedAt] = [performance.now(), pacedNow()]
 
     expect(await codeOf(jetstream.ping())).toBe('jetstream_unavailable')
 
-    const tookMs = performance.now() - askedAt
-    expect(tookMs).toBeGreaterThan(CONNECT_TIMEOUT_MS - 50)
-    expect(tookMs).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
+    expect(performance.now() - askedAt).toBeGreaterThan(CONNECT_TIMEOUT_MS - 50)
+    expect(pacedNow() - pacedAt).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
     await close()
     await until('nothing is left open', async () => kind().sockets.size === 0)
   })
@@ -91,11 +91,11 @@ describe('addresses of NATS', () => {
     const urls = [mute.wsUrl, withoutInfo.wsUrl, mute.wsUrl, nats.wsUrl].join(',')
     for (let round = 1; round <= 3; round += 1) {
       const { jetstream, close } = open(urls, settings)
-      const askedAt = performance.now()
+      const askedAt = pacedNow()
 
       await jetstream.ping()
 
-      expect(performance.now() - askedAt).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
+      expect(pacedNow() - askedAt).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
       await until('the others are left', async () => mute.sockets.size + withoutInfo.sockets.size === 0)
       await close()
     }
@@ -103,11 +103,11 @@ describe('addresses of NATS', () => {
 
   it('jetstream_unavailable within the time to connect where none answers', async () => {
     const { jetstream, close } = open([mute.wsUrl, withoutInfo.wsUrl, mute.wsUrl].join(','), settings)
-    const askedAt = performance.now()
+    const askedAt = pacedNow()
 
     expect(await codeOf(jetstream.ping())).toBe('jetstream_unavailable')
 
-    expect(performance.now() - askedAt).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
+    expect(pacedNow() - askedAt).toBeLessThan(CONNECT_TIMEOUT_MS + SLACK_MS)
     await close()
   })
 })

@@ -7,6 +7,7 @@ import { range, until } from '../contract/expectations.ts'
 import { openEvents } from '../operating/event-client.ts'
 import { HOSTS, startHost, type TestHost } from '../support/host.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
+import { pacedNow } from '../support/pace.ts'
 import { type MovingRelay, startMovingRelay } from './moving-relay.ts'
 
 const REQUEST_TIMEOUT_MS = 1_000
@@ -61,10 +62,10 @@ describe.each(HOSTS)('%s before a NATS that moves', (name) => {
     await until('the first message', async () => reader.messages.length === 1)
 
     relay.swallow()
-    const askedAt = performance.now()
+    const askedAt = pacedNow()
     expect((await publish()).status).toBe(201)
 
-    expect(performance.now() - askedAt).toBeLessThan(FOUND_OUT_MS + 1_000)
+    expect(pacedNow() - askedAt).toBeLessThan(FOUND_OUT_MS + 4_000)
     await until('the message behind it', async () => reader.messages.length === 2)
     expect(reader.messages.map(({ data }) => data)).toEqual(['m1', 'm2'])
     reader.close()

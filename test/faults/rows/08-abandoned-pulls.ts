@@ -13,10 +13,13 @@ import { type Departure, type Left, pullAndLeave } from './vanishing-pull.ts'
 const LANES = 8
 const ACK_WAIT_MS = 300_000
 const WAIT_MS = 30_000
-/** What a client that is gone did not get is the next one's within this. */
+/** What a client that is gone did not get is the next one's within this: judged in a full run alone, on a quiet machine. */
 const GIVEN_BACK_MS = 1_000
-/** How long the next client is let wait before the messages count as lost on the one that left. */
-const GIVE_UP_MS = 3_000
+/**
+ * How long the next client is let wait before the messages count as lost on the one that left. In a part, which runs beside
+ * other things, a pause of the machine is none; the ack wait is a long way off.
+ */
+const GIVE_UP_MS = { full: 3_000, part: 15_000 }
 /** By then an answer that waits has begun in workerd. */
 const BEGUN_MS = 450
 /** More than the kernel takes off the bridge's hands while nobody reads: the bridge is in the middle when the client leaves. */
@@ -93,7 +96,7 @@ class Lane {
     const seqs = await this.#publish(count, size)
     const most = kind === 'small' ? count * (size + SMALL.restBytes) : LARGE.takenBytes
     const { at, pulled, isOver } = await this.#leave(
-      { bytes: 1 + this.#upTo(most), ms: GIVE_UP_MS, how: this.#how() },
+      { bytes: 1 + this.#upTo(most), ms: GIVE_UP_MS[this.#run.pace], how: this.#how() },
       `in the middle of a ${kind} answer`,
     )
     if (pulled && pulled.messages.length === count) return await this.#keep(kind, pulled, isOver)
@@ -119,9 +122,9 @@ class Lane {
   /** Pulls until it has all. Answers when that was. */
   async #collect(expected: Promise<readonly number[]>): Promise<number | undefined> {
     const got = new Set<number>()
-    const giveUpAt = performance.now() + GIVE_UP_MS
+    const giveUpAt = performance.now() + GIVE_UP_MS[this.#run.pace]
     while (performance.now() < giveUpAt) {
-      const messages = await this.#pull(GIVE_UP_MS / 3)
+      const messages = await this.#pull(GIVE_UP_MS[this.#run.pace] / 3)
       const at = performance.now()
       for (const { seq } of messages) got.add(seq)
       await this.#acknowledge(messages)
@@ -205,7 +208,8 @@ function tell(run: RowRun, name: HostName, outcomes: readonly Outcome[]): void {
     const all = outcomes.filter((outcome) => outcome.kind === kind).length
     if (lost > (kind === 'small' ? Math.max(1, all * LAST_BYTE_RACES) : 0))
       run.broken('I5', `${name}: ${lost} of ${of} pulls left ${kind}: never given back`)
-    if (late > 0) run.broken('I5', `${name}: ${late} of ${of} pulls left ${kind}: given back after a second`)
+    if (late > 0 && run.pace === 'full')
+      run.broken('I5', `${name}: ${late} of ${of} pulls left ${kind}: given back after a second`)
   }
   const [p50, p99, max] = [50, 99, 100].map((share) => percentile(times, share).toFixed(0))
   const raced = count('small', ({ ms }) => ms === undefined)
