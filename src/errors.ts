@@ -68,6 +68,7 @@ export const ERRORS = {
   batch_incomplete: kind(422, 'The messages of an atomic batch did not all come to one stream'),
   batch_refused: kind(422, 'Nothing of the atomic batch is stored, since another message of it was refused'),
   refused_by_jetstream: kind(422, 'JetStream refused the request'),
+  sequence_too_large: kind(422, 'The stream has sequences that JSON cannot carry exactly'),
   too_many_requests: kind(429, 'A limit on requests is reached', true),
   batches_in_flight: kind(429, 'The stream has as many atomic batches under way as it may', true),
   too_many_readers: kind(429, 'The credential has as many readers as it may', true),

@@ -71,6 +71,7 @@ async function readWith(
   const { stream, scope, from } = request
   const ahead = askAhead(jetstream, request, filters)
   const info = await jetstream.streamInfo(stream)
+  requireExact(info)
   const readBatch = await chooseReadBatch(jetstream, info)
   const reading = { jetstream, readBatch, request, filters, info, ahead, room }
   if ('start' in from) {
@@ -81,6 +82,15 @@ async function readWith(
   const movesTimes = async () => (await jetstream.server()).apiLevel === MOVING_TIMES
   await verify(info, position, { scope, askMessage, movesTimes })
   return readFrom(reading, { ...position, created: info.created })
+}
+
+/** Throws `sequence_too_large`: where one sequence is rounded to another, a reader would read the same again for ever. */
+function requireExact({ config, state }: StreamInfo): void {
+  if (state.last_seq < Number.MAX_SAFE_INTEGER) return
+  throw new BridgeError(
+    'sequence_too_large',
+    `Stream "${config.name}" has a sequence beyond 9007199254740990.`,
+  )
 }
 
 /** What is asked for before the leader has said what the stream is: to be dropped where that says otherwise. */

@@ -86,6 +86,7 @@ const EVERYWHERE: readonly ErrorCode[] = [
 /** Codes of every operation that asks JetStream. */
 const JETSTREAM: readonly ErrorCode[] = [
   'refused_by_jetstream',
+  'sequence_too_large',
   'jetstream_unavailable',
   'jetstream_timeout',
   'host_full',

@@ -32,7 +32,7 @@ function parseStart(text: string): Start | undefined {
   }
   const [, kind, value = ''] = /^(seq|time|tail):(.+)$/.exec(text) ?? []
   const count = /^\d{1,16}$/.test(value) ? Number(value) : 0
-  if (kind === 'seq' && count >= 1) return { at: 'seq', seq: count }
+  if (kind === 'seq' && count >= 1 && count <= Number.MAX_SAFE_INTEGER) return { at: 'seq', seq: count }
   if (kind === 'tail' && count >= 1 && count <= MAX_TAIL) return { at: 'tail', count }
   if (kind === 'time' && isJetStreamTime(value)) return { at: 'time', time: value }
   return undefined

@@ -11,6 +11,9 @@ import * as z from './zod.ts'
 const MAX_SOURCES = 256
 const MAX_TAGS = 64
 
+/** Sequences are exact up to 2^53: what begins here has room for as many messages again. */
+const MAX_FIRST_SEQ = 2 ** 52
+
 /** -1 is JetStream's word for no limit. */
 const limit = integer(-1)
 const durationMs = integer(0, MAX_DURATION_MS)
@@ -85,7 +88,11 @@ const configFields = {
     .optional()
     .openapi({ description: 'Confirms no publish: a publish over HTTP then fails as unconfirmed.' }),
   compression: z.enum(['none', 's2']).optional().openapi({ description: 'How files are compressed.' }),
-  first_seq: integer(0).optional().openapi({ description: 'The sequence of the first message ever.' }),
+  first_seq: integer(0, MAX_FIRST_SEQ)
+    .optional()
+    .openapi({
+      description: 'The sequence of the first message ever; at most 2^52, which leaves room for as many.',
+    }),
   subject_transform: subjectTransform
     .openapi({ description: 'Renames subjects before messages are stored.' })
     .optional(),
@@ -187,7 +194,9 @@ export const streamSchema = z
       .object({
         messages: integer(0).openapi({ description: 'Messages it holds.' }),
         bytes: integer(0).openapi({ description: 'Bytes it holds.' }),
-        first_seq: integer(0).openapi({ description: 'Sequence of the oldest message.' }),
+        first_seq: integer(0).openapi({
+          description: 'Sequence of the oldest message; rounded beyond 2^53.',
+        }),
         first_ts: z.string().openapi({ description: 'When that was stored.' }),
         last_seq: integer(0).openapi({ description: 'The last sequence given out.' }),
         last_ts: z.string().openapi({ description: 'When that was stored.' }),

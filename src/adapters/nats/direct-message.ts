@@ -1,6 +1,7 @@
 /** Owns a message as a batched Direct Get gives it. Source: NATS ADR-31, JetStream Direct Get. */
 import type { Msg } from 'nats.ws'
 import type { MessageHeaders, StoredMessage } from '../../jetstream.ts'
+import { exactSeq } from './exact-seq.ts'
 import { type HeaderBlock, lastOf, parseHeaderBlock, toRecord, withoutLast } from './headers.ts'
 import { normalTime } from './messages.ts'
 
@@ -41,7 +42,7 @@ export function createDirectReader(): ReadDirectMessage {
     if (!found) return readAnyBlock(received, block)
     const [, subject = '', seq, time = '', numPending] = found
     const headers = readOwnHeaders(block.bytes, found.index - byteOffset)
-    const message = { subject, seq: Number(seq), time, headers, payload: received.data }
+    const message = { subject, seq: exactSeq(Number(seq)), time, headers, payload: received.data }
     return { message, numPending: Number(numPending) }
   }
 }
@@ -86,7 +87,7 @@ function readAnyBlock(received: Msg, block: HeaderBlock): DirectMessage {
   return {
     message: {
       subject: lastOf(block, 'Nats-Subject') ?? '',
-      seq: Number(lastOf(block, 'Nats-Sequence')),
+      seq: exactSeq(Number(lastOf(block, 'Nats-Sequence'))),
       time: normalTime(lastOf(block, 'Nats-Time-Stamp') ?? ''),
       headers: withoutLast(block, DIRECT_HEADERS),
       payload: received.data,

@@ -6,6 +6,7 @@ import { type AckSubject, isAckSubject, parseAckSubject } from './ack-subject.ts
 import { callApi } from './api.ts'
 import type { Connection } from './connection.ts'
 import { hasCode } from './errors.ts'
+import { exactSeq } from './exact-seq.ts'
 import { type HeaderBlock, headersOf, parseHeaderBlock, toRecord } from './headers.ts'
 import { checkedName } from './names.ts'
 
@@ -26,7 +27,7 @@ export function fromConsumer(
   if (!ack) return undefined
   const { subject, data: payload } = received
   const headers = toRecord(block.values)
-  return { message: { subject, seq: ack.streamSeq, time: ack.time, headers, payload }, ack }
+  return { message: { subject, seq: exactSeq(ack.streamSeq), time: ack.time, headers, payload }, ack }
 }
 
 /**
@@ -71,7 +72,7 @@ export async function getMessage(
     const { message } = await callApi<StoredMessageReply>(connection, path, lookupBody(lookup))
     return {
       subject: message.subject,
-      seq: message.seq,
+      seq: exactSeq(message.seq),
       time: normalTime(message.time),
       headers: message.hdrs ? toRecord(parseHeaderBlock(fromBase64(message.hdrs)).values) : {},
       payload: message.data ? fromBase64(message.data) : NO_BYTES,

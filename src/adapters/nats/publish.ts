@@ -129,6 +129,7 @@ export async function publish(connection: Connection, message: OutgoingMessage):
   const { stream, seq, duplicate = false, val, error } = await send(connection, client, encoded)
   if (error) throw fromApiError(error, stream)
   if (stream === undefined || seq === undefined) throw noStream(message.subject)
+  requireExact(seq)
   return val === undefined ? { stream, seq, duplicate } : { stream, seq, duplicate, val }
 }
 
@@ -187,6 +188,7 @@ export async function publishAtomic(
   const { stream, seq, count, error } = end.value
   if (error) throw fromApiError(error, stream)
   if (stream === undefined || seq === undefined) throw noStream(first.subject)
+  requireExact(seq)
   return { stream, lastSeq: seq, count: count ?? messages.length }
 }
 
@@ -212,6 +214,13 @@ function sendUnanswered(client: NatsConnection, { subject, payload, headers }: E
 
 /** Sequences end at JetStream's limit on a batch, far below this one. */
 const NO_SEQUENCE = '4294967295'
+
+/** Throws `publish_unconfirmed` where the message is stored and cannot be told of: its sequence would be another's. */
+function requireExact(seq: number): void {
+  if (seq < Number.MAX_SAFE_INTEGER) return
+  const detail = 'It is stored, at a sequence beyond 9007199254740990, which JSON cannot carry exactly.'
+  throw new BridgeError('publish_unconfirmed', detail)
+}
 
 /** JetStream holds what has come of a batch for ten seconds, and of few batches at once; a wrong sequence ends it now. */
 function abandon(client: NatsConnection, { subject }: Encoded, batchId: string): void {
