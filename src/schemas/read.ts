@@ -89,10 +89,16 @@ const query = z.strictObject({
         'Hold the request so long until there is at least one message. Default 0. Granted up to `max_wait_ms` of ' +
         '`GET /v1/capabilities`, by default 45000: common proxies give up at 50 or 60 s.',
     }),
-  on_gap: z.enum(['error', 'skip']).optional().openapi({
-    description:
-      'What to do where messages after the cursor are gone. Default `error`, for server-sent events `skip`.',
-  }),
+  on_gap: z
+    .enum(['error', 'skip'])
+    .optional()
+    .openapi({
+      description:
+        'What to do where the stream now begins behind the cursor, since retention or a purge removed what came next. ' +
+        'Default `error`, for server-sent events `skip`. What was removed behind a message that is still there is no gap: ' +
+        'messages that were deleted one by one, replaced under `max_msgs_per_subject`, rolled up, purged by subject, or ' +
+        'that outlived their `Nats-TTL` are left out in silence.',
+    }),
   payload: payloadForm,
   format: z.enum(['cloudevents']).optional().openapi({
     description:
@@ -116,7 +122,7 @@ const gapShape = {
 }
 
 const gapSchema = z.object(gapShape).openapi('Gap', {
-  description: 'Sequences that were removed before the reader came to them.',
+  description: 'Sequences that were removed from the beginning of the stream before the reader came to them.',
 })
 
 const endShape = {

@@ -88,11 +88,9 @@ const configFields = {
     .optional()
     .openapi({ description: 'Confirms no publish: a publish over HTTP then fails as unconfirmed.' }),
   compression: z.enum(['none', 's2']).optional().openapi({ description: 'How files are compressed.' }),
-  first_seq: integer(0, MAX_FIRST_SEQ)
-    .optional()
-    .openapi({
-      description: 'The sequence of the first message ever; at most 2^52, which leaves room for as many.',
-    }),
+  first_seq: integer(0, MAX_FIRST_SEQ).optional().openapi({
+    description: 'The sequence of the first message ever; at most 2^52, which leaves room for as many.',
+  }),
   subject_transform: subjectTransform
     .openapi({ description: 'Renames subjects before messages are stored.' })
     .optional(),

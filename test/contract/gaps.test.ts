@@ -1,6 +1,7 @@
 /** Owns the promise that a reader is told what it missed: expired cursors, gaps, and streams made again. */
 import { describe, expect, test } from 'vitest'
 import type { Page, Problem, Query } from './client.ts'
+import { openEvents } from './events.ts'
 import { at, problem, range, seqs } from './expectations.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
@@ -30,6 +31,41 @@ onEveryTarget((target) => {
       expect(status).toBe(200)
       expect(seqs(body.messages)).toEqual([7, 9, 10])
       expect(body).not.toHaveProperty('gap')
+    })
+
+    test.each([
+      ['deleted one by one', { max_msgs_per_subject: -1 }],
+      ['purged by subject', { max_msgs_per_subject: -1 }],
+      ['replaced by newer ones', { max_msgs_per_subject: 2 }],
+    ])('no gap in a page, in lines or in events when messages in the middle were %s', async (how, config) => {
+      const stream = await target.makeStream(config)
+      for (const [index, subject] of ['a', 'b', 'c', 'b', 'c', 'b', 'a'].entries())
+        await target.bridge.publish(stream.subject(subject), `m${index + 1}`)
+      const { cursor } = await target.bridge.page(stream.name, { limit: 1 })
+      if (how === 'deleted one by one')
+        for (const seq of [2, 4, 6]) await target.bridge.ok(`DELETE ${stream.path}/messages/${seq}`)
+      if (how === 'purged by subject') await purge(stream, { filter: stream.subject('b') })
+      const left = config.max_msgs_per_subject < 0 ? [3, 5, 7] : [3, 4, 5, 6, 7]
+
+      for (const on_gap of ['error', 'skip']) {
+        const query = { cursor, on_gap }
+        const page = await read(stream, { ...query })
+        expect([seqs(page.body.messages), page.body.gap]).toEqual([left, undefined])
+        const lines = await target.bridge.send(`GET ${stream.path}/messages`, {
+          query,
+          headers: { Accept: 'application/x-ndjson' },
+        })
+        const told = Buffer.from(lines.bytes)
+          .toString()
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as { seq?: number })
+        expect(told.slice(0, -1).map(({ seq }) => seq)).toEqual(left)
+        const events = await openEvents(target.bridge, `${stream.path}/messages`, { query })
+        await events.take('caught_up', 1)
+        events.close()
+        expect(events.events.map(({ event }) => event)).toEqual([...left.map(() => 'message'), 'caught_up'])
+      }
     })
 
     test('200 without a gap when the message at the cursor itself was deleted', async () => {
