@@ -10,7 +10,7 @@ import {
 } from '../schemas/nats-headers.ts'
 import { delay } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
-import { createComparison, findByKey, findStreamOf, ifPermitted, keyOf } from './keys.ts'
+import { createComparison, findByKey, ifPermitted, keyOf } from './keys.ts'
 import type { PublisherOptions } from './publisher.ts'
 
 /** Pauses between tries, ms: among the batches under way there is room within milliseconds, after an election in seconds. */
@@ -136,9 +136,10 @@ function createFinder(
     case 'batch_incomplete':
     case 'subject_not_found':
     case 'payload_too_large': {
-      const findSize = createSizeFinder(jetstream, messages)
+      const streamOf = createStreamFinder(jetstream)
+      const findSize = createSizeFinder(jetstream, streamOf, messages)
       return async (message) =>
-        (await findStream(jetstream, message, messages[0])) ?? (await findSize(message))
+        (await findStream(streamOf, message, messages[0])) ?? (await findSize(message))
     }
     default:
       return async ({ headers }) => (EXPECTED_LAST_MSG_ID in headers ? refusal : undefined)
@@ -195,11 +196,33 @@ async function findKey(jetstream: JetStream, message: OutgoingMessage, index: nu
   )
 }
 
+type StreamOf = (subject: string) => Promise<string | undefined>
+
+/**
+ * Finds the stream of a subject, asked once. Where an account may map it, that takes a publish, which others on the subject
+ * hear, and which nobody but they may answer: that is done for so many subjects of a batch alone.
+ */
+function createStreamFinder(jetstream: JetStream): StreamOf {
+  const known = new Map<string, Promise<string | undefined>>()
+  let looks = 0
+  const find = async (subject: string) => {
+    const listening = await ifPermitted(jetstream.streamOf(subject))
+    if (listening !== undefined || looks === LOOKUPS) return listening
+    looks += 1
+    return (await ifPermitted(jetstream.lookUpSubject(subject)))?.stream
+  }
+  return async (subject) => {
+    const finding = known.get(subject) ?? find(subject)
+    known.set(subject, finding)
+    return await finding
+  }
+}
+
 /** Finds what is over the stream's own limit on a message; what JetStream counts of its headers is not known here. */
-function createSizeFinder(jetstream: JetStream, [first]: readonly OutgoingMessage[]) {
+function createSizeFinder(jetstream: JetStream, streamOf: StreamOf, [first]: readonly OutgoingMessage[]) {
   let asking: Promise<number | undefined> | undefined
   return async ({ payload }: OutgoingMessage): Promise<BridgeError | undefined> => {
-    if (first) asking ??= mostBytes(jetstream, first)
+    if (first) asking ??= mostBytes(jetstream, streamOf, first)
     const most = await asking
     return most !== undefined && payload.length > most
       ? new BridgeError('payload_too_large', `The stream takes messages of ${most} bytes.`)
@@ -207,17 +230,15 @@ function createSizeFinder(jetstream: JetStream, [first]: readonly OutgoingMessag
   }
 }
 
-async function mostBytes(jetstream: JetStream, { subject }: OutgoingMessage): Promise<number | undefined> {
-  const stream = await findStreamOf(jetstream, subject)
+async function mostBytes(jetstream: JetStream, streamOf: StreamOf, { subject }: OutgoingMessage) {
+  const stream = await streamOf(subject)
   const info = stream === undefined ? undefined : await ifPermitted(jetstream.streamInfo(stream))
   const most = Number(info?.config.max_msg_size ?? -1)
   return most < 0 ? undefined : most
 }
 
-async function findStream(jetstream: JetStream, { subject }: OutgoingMessage, first = { subject }) {
-  const [stream, ofFirst] = await Promise.all(
-    [subject, first.subject].map((one) => findStreamOf(jetstream, one)),
-  )
+async function findStream(streamOf: StreamOf, { subject }: OutgoingMessage, first = { subject }) {
+  const [stream, ofFirst] = await Promise.all([subject, first.subject].map(streamOf))
   if (stream === undefined) return new BridgeError('subject_not_found', `No stream listens on "${subject}".`)
   if (ofFirst === undefined || stream === ofFirst) return undefined
   return new BridgeError(

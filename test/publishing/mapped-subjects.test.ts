@@ -200,6 +200,26 @@ describe.each(HOSTS)('what is stored in another form than it was sent, on %s', (
       },
     )
 
+    it('a refused batch of many subjects of a service is answered, and asks about few of them', async () => {
+      let asked = 0
+      const served = native.subscribe('many.>', {
+        callback: (_, message) => {
+          asked += 1
+          message.respond()
+        },
+      })
+      await native.flush()
+      const messages = Array.from({ length: 200 }, (_, n) => ({ subject: `many.${n}`, data: '' }))
+
+      const { status, body } = await bridge.send<Problem>('POST /v1/messages', {
+        json: { messages, atomic: true },
+      })
+      served.unsubscribe()
+
+      expect({ status, body }).toMatchObject({ status: 404, body: { code: 'subject_not_found' } })
+      expect(asked).toBeLessThan(messages.length + 30)
+    })
+
     it('504 that it may be stored where the stream confirms nothing, and 404 where no stream listens', async () => {
       await bridge.ok('POST /v1/streams', {
         json: { name: 'SILENT', subjects: ['silent.>'], no_ack: true, storage: 'memory' },
