@@ -64,7 +64,7 @@ function start() {
   metrics.watchHeld(ledger.held)
   const openHold = createHolds({ ledger, metrics, startTimer: createTimers() })
   watchUnhandled(metrics)
-  const sessions = createSessions(settings, metrics)
+  const sessions = createSessions(settings, metrics, openHold)
   // On Linux and macOS a write to standard output has happened when it returns, so that nothing waits at the exit.
   const lines = createLineBuffer((text) => process.stdout.write(text))
   process.on('exit', lines.flush)

@@ -8,7 +8,7 @@ import { createDependencies } from './bridge.ts'
 import type { Caller, Dependencies, Session } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'
 import { comeBack } from './farewell.ts'
-import { createHolds } from './holds.ts'
+import { createHolds, type OpenHold } from './holds.ts'
 import { createSessions } from './hosts/sessions.ts'
 import { tellAllUnhandled, watchUnhandled } from './hosts/unhandled.ts'
 import { Ledger } from './ledger.ts'
@@ -44,13 +44,19 @@ const NO_SESSION = new Proxy({} as Session, {
 /** Of the isolate's memory, which all Durable Objects in it share. */
 let ledger: Ledger | undefined
 
-/** The parts that the isolate's app and the Durable Object's have alike. */
-function createParts(settings: Settings, metrics: Metrics, openSession: Dependencies['openSession']) {
-  const writeLine = (line: string) => console.log(line)
+/** What the isolate's app or a Durable Object holds memory by. */
+function openHolds(settings: Settings, metrics: Metrics): OpenHold {
   ledger ??= new Ledger(settings)
   metrics.watchHeld(ledger.held)
-  const openHold = createHolds({ ledger, metrics, startTimer: createTimers() })
-  return createDependencies(settings, { host: 'workers', metrics, openHold, openSession, writeLine })
+  return createHolds({ ledger, metrics, startTimer: createTimers() })
+}
+
+type Parts = Pick<Dependencies, 'metrics' | 'openHold' | 'openSession'>
+
+/** The parts that the isolate's app and the Durable Object's have alike. */
+function createParts(settings: Settings, parts: Parts) {
+  const writeLine = (line: string) => console.log(line)
+  return createDependencies(settings, { ...parts, host: 'workers', writeLine })
 }
 
 function newMetrics(): Metrics {
@@ -62,7 +68,10 @@ function newMetrics(): Metrics {
 tellAllUnhandled(createLog('failures', (line) => console.log(line)))
 
 function openFront(env: Bindings): Bridge {
-  const dependencies = createParts(readSettings(env), newMetrics(), () => NO_SESSION)
+  const settings = readSettings(env)
+  const metrics = newMetrics()
+  const openHold = openHolds(settings, metrics)
+  const dependencies = createParts(settings, { metrics, openHold, openSession: () => NO_SESSION })
   for (const note of settingNotes(env)) console.warn(note)
   const app = createApp(dependencies)
   return { dependencies, fetch: (request) => app.fetch(request) }
@@ -184,8 +193,11 @@ export class SluiceHost {
   constructor(_state: unknown, env: Bindings) {
     const settings = readSettings(env)
     const metrics = newMetrics()
-    const sessions = createSessions(settings, metrics)
-    this.#app = createApp(createParts(settings, metrics, (caller) => sessions.open(caller)))
+    const openHold = openHolds(settings, metrics)
+    const sessions = createSessions(settings, metrics, openHold)
+    this.#app = createApp(
+      createParts(settings, { metrics, openHold, openSession: (caller) => sessions.open(caller) }),
+    )
   }
 
   fetch(request: Request): Response | Promise<Response> {

@@ -2,6 +2,7 @@
 import { abortWith } from '../abort.ts'
 import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
+import type { OpenHold } from '../holds.ts'
 import type { ConnectionEvents, JetStream } from '../jetstream.ts'
 import { createStreamReader, type OpenedReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
@@ -42,6 +43,8 @@ interface SessionParts {
   /** Called with the stream that was made, changed or deleted over this session, also where that is not known to be done. */
   onStreamChange(stream: string): void
   readonly scans: Scans
+  /** What live readers hold memory by; absent: nobody counts. */
+  readonly openHold?: OpenHold | undefined
 }
 
 /** What becomes of a credential that NATS has to accept, and who decides when it is tried. */
@@ -54,7 +57,7 @@ export interface Membership extends ConnectionEvents {
 
 /** Dials nothing before it is used. `membership`: absent for the bridge's own credential. */
 export function openSession(
-  { settings, keyring, metrics, scans, onStreamChange }: SessionParts,
+  { settings, keyring, metrics, scans, onStreamChange, openHold }: SessionParts,
   { credential, tenant }: Caller,
   membership?: Membership,
 ): OpenedSession {
@@ -100,6 +103,7 @@ export function openSession(
     metrics: metrics.live,
     now: Date.now,
     scan,
+    ...(openHold ? { openHold: () => openHold(tenant) } : {}),
   })
   return {
     jetstream,

@@ -1,6 +1,7 @@
 /** The callers that a host has sessions for: one a tenant, as many as the settings allow. */
 import type { Caller, Session } from '../context.ts'
 import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
+import type { OpenHold } from '../holds.ts'
 import type { Metrics } from '../metrics.ts'
 import { createScans, type Scans } from '../scans.ts'
 import type { Settings } from '../settings.ts'
@@ -21,14 +22,15 @@ export interface Sessions {
   close(): Promise<void>
 }
 
-/** `metrics` hears of the sessions, and of what happens in them. */
-export function createSessions(settings: Settings, metrics: Metrics): Sessions {
-  return new HostSessions(settings, metrics)
+/** `metrics` hears of the sessions, and of what happens in them. `openHold`: what live readers hold memory by. */
+export function createSessions(settings: Settings, metrics: Metrics, openHold?: OpenHold): Sessions {
+  return new HostSessions(settings, metrics, openHold)
 }
 
 class HostSessions implements Sessions {
   readonly #settings: Settings
   readonly #metrics: Metrics
+  readonly #openHold: OpenHold | undefined
   readonly #keyring
   readonly #signIns
   readonly #scans: Scans
@@ -41,8 +43,9 @@ class HostSessions implements Sessions {
   #latest: { readonly tenant: string; readonly session: OpenedSession } | undefined
   #isDismissed = false
 
-  constructor(settings: Settings, metrics: Metrics) {
+  constructor(settings: Settings, metrics: Metrics, openHold: OpenHold | undefined) {
     this.#settings = settings
+    this.#openHold = openHold
     this.#metrics = metrics
     this.#keyring = readKeyring(settings.TOKEN_KEYS)
     this.#scans = createScans(settings, metrics, createTimers())
@@ -104,6 +107,7 @@ class HostSessions implements Sessions {
       keyring: this.#keyring,
       metrics: this.#metrics,
       scans: this.#scans,
+      openHold: this.#openHold,
       onStreamChange,
     }
     if (credential.kind === 'own') return openSession(parts, caller)

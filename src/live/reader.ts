@@ -1,6 +1,7 @@
 /** Owns reading by position: one page, waiting for one, or a tail of events. */
 import { abortWith } from '../abort.ts'
 import { BridgeError, isPassing, SHUTTING_DOWN } from '../errors.ts'
+import type { Hold } from '../holds.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Page, PageRequest, Position, StreamReader } from '../reading.ts'
@@ -39,14 +40,17 @@ export interface ReaderOptions {
   readonly now: () => number
   /** How searches take their turns; absent: they are done at once. */
   readonly scan?: Scan | undefined
+  /** Opens what the host counts memory by, of the caller whose reader it is; absent: nobody counts. */
+  readonly openHold?: () => Hold
 }
 
 export function createStreamReader(jetstream: JetStream, options: ReaderOptions): OpenedReader {
   const startTimer = createTimers()
-  const budget = new BufferBudget(MAX_BUFFERED_BYTES)
+  const budget = new BufferBudget(MAX_BUFFERED_BYTES, options.openHold?.())
   const feeds = createFeeds(jetstream, { ...options, budget, startTimer })
   const { heartbeatMs, metrics, scan } = options
-  const parts = { jetstream, feeds, startTimer, heartbeatMs, metrics, scan }
+  const { openHold } = options
+  const parts = { jetstream, feeds, startTimer, heartbeatMs, metrics, scan, openHold }
   const incarnations = createIncarnations(jetstream, options.now)
   /** How everyone who may stay for long is told to leave. */
   const guests = new Set<() => void>()

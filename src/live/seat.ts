@@ -1,4 +1,5 @@
 /** Owns one reader's place at a feed: what waits there for it, and how much may. */
+import type { Hold } from '../holds.ts'
 import type { Gap } from '../reading.ts'
 
 /** Messages that came together, written once for all who read alike. */
@@ -31,10 +32,13 @@ export type LiveItem =
 export class BufferBudget {
   readonly #maxBytes: number
   readonly #holders = new Map<Chunk, number>()
+  readonly #memory: Hold | undefined
   #bytes = 0
 
-  constructor(maxBytes: number) {
+  /** `memory`: what the host counts them by; absent: nobody does. */
+  constructor(maxBytes: number, memory?: Hold) {
     this.#maxBytes = maxBytes
+    this.#memory = memory
   }
 
   /** False: there is no room for it. */
@@ -42,6 +46,7 @@ export class BufferBudget {
     const holders = this.#holders.get(chunk) ?? 0
     if (holders === 0) {
       if (this.#bytes + chunk.bytes.length > this.#maxBytes) return false
+      if (this.#memory?.tryTake(chunk.bytes.length, 'buffers') === false) return false
       this.#bytes += chunk.bytes.length
     }
     this.#holders.set(chunk, holders + 1)
@@ -57,6 +62,7 @@ export class BufferBudget {
     }
     this.#holders.delete(chunk)
     this.#bytes -= chunk.bytes.length
+    this.#memory?.give(chunk.bytes.length, 'buffers')
   }
 }
 

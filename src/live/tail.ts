@@ -1,6 +1,7 @@
 /** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
 import { BridgeError, isPassing, toProblem } from '../errors.ts'
 import { farewell } from '../farewell.ts'
+import type { Hold } from '../holds.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'
 import type { Gap, Page, Position, TailRequest } from '../reading.ts'
@@ -29,6 +30,8 @@ export interface TailParts {
   readonly heartbeatMs: number
   readonly metrics: LiveMetrics
   readonly scan?: Scan | undefined
+  /** Opens what the host counts memory by; absent: nobody counts. */
+  readonly openHold?: (() => Hold) | undefined
 }
 
 /**
@@ -44,6 +47,8 @@ export class Tail {
   #history: AsyncGenerator<string, Seat, undefined> | undefined
   #reading: Promise<void> | undefined
   readonly #outlet = new Outlet()
+  /** Of the page that is on its way to the reader. */
+  readonly #memory: Hold | undefined
   #seat: Seat | undefined
   #counted: 'readersCatchingUp' | 'readersLive' | undefined
   readonly #stopWaiting: () => void
@@ -54,6 +59,7 @@ export class Tail {
   constructor(parts: TailParts, request: TailRequest, first: Page) {
     this.#parts = parts
     this.#request = request
+    this.#memory = parts.openHold?.()
     this.#position = first.position
     this.#history = this.#begin(first)
     this.#stopWaiting = parts.startTimer(() => this.#end(), FIRST_PULL_MS)
@@ -251,7 +257,9 @@ export class Tail {
       const { seq } = this.#position
       // Where there is nothing to read, the position is checked and no more.
       const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
-      const request = { ...this.#request, ...step, from: { position: this.#position } }
+      const hold = this.#memory
+      const room = hold ? { room: { hold, withinMs: this.#parts.heartbeatMs } } : {}
+      const request = { ...this.#request, ...step, ...room, from: { position: this.#position } }
       const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request, this.#parts.scan))
       if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
       yield* this.#pageEvents(page)
@@ -264,10 +272,12 @@ export class Tail {
 
   *#pageEvents(page: Page): Iterable<string> {
     const text = pageEvents(this.#request, page)
-    if (text === '') return
+    if (text === '') return this.#memory?.keep(0, 'answers')
     this.#parts.metrics.deliveries.add(page.messages.length)
     if (page.gap) this.#parts.metrics.gaps.add(1)
+    this.#memory?.keep(text.length, 'answers')
     yield text
+    this.#memory?.keep(0, 'answers')
   }
 
   #count(as: 'readersCatchingUp' | 'readersLive' | undefined): void {
@@ -291,6 +301,7 @@ export class Tail {
   #end(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#memory?.release()
     this.#outlet.drop()
     this.#stopWaiting()
     this.#count(undefined)
