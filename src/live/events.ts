@@ -10,7 +10,8 @@ const RETRY_MS = 1_000
 /** Nothing but a sign of life. */
 export const HEARTBEAT = ': \n\n'
 
-export const retryEvent = (): string => `retry: ${RETRY_MS}\n\n`
+export const retryEvent = (cursor?: string): string =>
+  `retry: ${RETRY_MS}\n${cursor === undefined ? '' : `id: ${cursor}\n`}\n`
 
 /** A sign of life that moves the client's last event id on: nothing up to there was for it. */
 export const movingHeartbeat = (cursor: string): string => `: \nid: ${cursor}\n\n`

@@ -202,7 +202,10 @@ export class Tail {
 
   async *#begin(first: Page): AsyncGenerator<string, Seat, undefined> {
     // Together: a position counts as written from its page's first event on.
-    yield [retryEvent(), ...this.#pageEvents(first)].join('')
+    const events = [...this.#pageEvents(first)].join('')
+    // An id at once: a client that is cut off before it has one comes back as a new one, which an outage would refuse.
+    const cursor = events === '' ? this.#request.scope.seal(this.#position) : undefined
+    yield retryEvent(cursor) + events
     return yield* this.#toLiveEnd(undefined)
   }
 

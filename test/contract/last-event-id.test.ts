@@ -54,6 +54,21 @@ onEveryTarget((target) => {
       expect(await firstSeq({ lastEventId: idAfter(2) }, { 'Last-Event-ID': '' })).toBe(3)
     })
 
+    test('there is one from the first sign of life on, though no event has come', async () => {
+      const empty = await target.makeStream()
+      for (const query of [{}, { start: 'beginning' }, { subject: empty.subject('nothing') }]) {
+        const events = await openEvents(target.bridge, `${empty.path}/messages`, { query })
+        await events.until('the first piece', () => events.text().includes('\n\n'))
+        expect(events.text()).toMatch(/^retry: \d+\nid: \S+\n\n/)
+        const id = await lastIdOf(events)
+        const again = await openEvents(target.bridge, `${empty.path}/messages`, {
+          query: { ...query, lastEventId: id },
+        })
+        await again.take('caught_up', 1)
+        again.close()
+      }
+    })
+
     test('400 cursor_invalid where it is none of ours, and 409 cursor_mismatch of another stream', async () => {
       const other = await target.makeStream()
       const { cursor } = await target.bridge.page(other.name)
@@ -100,7 +115,8 @@ onEveryTarget((target) => {
     })
 
     test("of a consumer resumes by an id of its own, and 400 or 409 by another's", async () => {
-      const consumer = await target.makeConsumer(stream)
+      // What was on its way to a client that left comes again after the ack wait.
+      const consumer = await target.makeConsumer(stream, { ack_wait_ms: 1_000 })
       const path = await ticketPath({ stream: stream.name, consumer: at(consumer.split('/'), -1) })
       const id = await lastIdOf(await openEvents(target.bridge, path))
       const again = await openEvents(target.bridge, `${path}&lastEventId=${encodeURIComponent(id)}`)
