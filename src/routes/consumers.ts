@@ -17,6 +17,7 @@ import { json } from '../schemas/examples.ts'
 import { consumerName, queryInteger, streamName } from '../schemas/names.ts'
 import { problems } from '../schemas/problem.ts'
 import * as z from '../schemas/zod.ts'
+import { someAtOnce } from '../turns.ts'
 import { declared } from './answers.ts'
 import { answerList } from './held-answers.ts'
 
@@ -43,7 +44,7 @@ const listConsumersRoute = createRoute({
   },
   responses: {
     200: { description: 'A page.', content: json(consumerListSchema, 'consumerList') },
-    ...problems('stream_not_found'),
+    ...problems('stream_not_found', 'host_full'),
   },
 })
 
@@ -142,17 +143,28 @@ const resetConsumerRoute = createRoute({
   },
 })
 
+/** Consumers of a list whose cursors are looked up at once. */
+const CONSUMERS_AT_ONCE = 8
+
 export const consumers = createRouter()
   .openapi(listConsumersRoute, async (c) => {
     const { stream } = c.req.valid('param')
     const { offset = 0 } = c.req.valid('query')
     const { session } = c.var
-    const { items, total } = await session.jetstream.listConsumers(stream, offset)
-    const info = await session.jetstream.streamInfo(stream)
+    // Each consumer has the stream asked for the message at its ack floor.
+    const { items, total } = await session.scan(c.req.raw.signal, async (signal) => {
+      const page = await session.jetstream.listConsumers(stream, offset)
+      const info = await session.jetstream.streamInfo(stream)
+      const encoded = await someAtOnce(page.items, CONSUMERS_AT_ONCE, async (one) => {
+        signal.throwIfAborted()
+        return await encodeAt(session, one, info)
+      })
+      return { items: encoded, total: page.total }
+    })
     const next = offset + items.length
     return declared(
       answerList(c, {
-        consumers: await Promise.all(items.map((one) => encodeAt(session, one, info))),
+        consumers: items,
         total,
         next_offset: next < total ? next : null,
       }),
