@@ -1,10 +1,11 @@
 /** Owns row 17: bodies and heads that are oversized, lying, slow or deeply nested, beside a client that is none of it. */
+import { isLinesType } from '../../../src/media-types.ts'
 import { inParallel } from '../../contract/expectations.ts'
 import { type MemoryWatch, watchMemory } from '../../publishing/process-memory.ts'
 import { type HostName, startHost, type TestHost } from '../../support/host.ts'
 import { startNats } from '../../support/nats.ts'
 import type { Row, RowRun } from '../row.ts'
-import { type BadKind, isJson, LINES_TYPE, type Place } from './bad-request.ts'
+import { type BadKind, isJson, type Place } from './bad-request.ts'
 import { BAD_KINDS } from './bad-requests.ts'
 import { type BareAnswer, type Outcome, sendBare } from './bare-http.ts'
 import { type Served, startHealthyClient } from './healthy-client.ts'
@@ -65,7 +66,7 @@ interface Result {
 /** Messages are answered one by one: each must be refused by itself. */
 function faultOfResults({ headers, bytes }: BareAnswer): string | undefined {
   const text = bytes.toString('utf8')
-  const results: readonly Result[] = headers.get('Content-Type')?.startsWith(LINES_TYPE)
+  const results: readonly Result[] = isLinesType(headers.get('Content-Type'))
     ? text.split('\n').flatMap((line) => (line === '' ? [] : (JSON.parse(line) as Result)))
     : (JSON.parse(text) as { results: readonly Result[] }).results
   const taken = results.find(({ error }) => !error || error.status < 400 || error.status >= 500)

@@ -1,5 +1,6 @@
 /** Owns row 19: fuzzed subjects, names, filters and headers, while a raw NATS client hears all that the bridge sends. */
 
+import { isLinesType } from '../../../src/media-types.ts'
 import { usersText } from '../../auth/support.ts'
 import { inParallel, until } from '../../contract/expectations.ts'
 import { type HostName, startHost } from '../../support/host.ts'
@@ -49,7 +50,7 @@ async function start(run: RowRun, name: HostName): Promise<Place> {
 function send(url: string, { method, path, lines, body }: FuzzedRequest): Promise<Outcome> {
   const head = [
     `${method} ${path} HTTP/1.1`,
-    'Host: bridge.example.com',
+    'Host: localhost',
     ...(method === 'GET' ? [] : [`Content-Length: ${body.length}`]),
     ...lines.map(([name, value]) => `${name}: ${value}`),
   ]
@@ -62,7 +63,7 @@ function storedOf({ intents }: FuzzedRequest, { answer }: Outcome): readonly num
   if (!answer || answer.status >= 300 || intents.length === 0) return []
   const text = answer.bytes.toString('utf8')
   const isStored = (result: { seq?: number } | undefined) => result?.seq !== undefined
-  const results: { seq?: number }[] = answer.headers.get('Content-Type')?.includes('ndjson')
+  const results: { seq?: number }[] = isLinesType(answer.headers.get('Content-Type'))
     ? text
         .trimEnd()
         .split('\n')

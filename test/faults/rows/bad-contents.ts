@@ -1,9 +1,10 @@
 /** Owns bodies that hold what they must not, however well they are framed. */
-import { type BadKind, framed, LINES_TYPE, NO_BODY, type Place, pick } from './bad-request.ts'
+import { isLinesType } from '../../../src/media-types.ts'
+import { type BadKind, framed, NO_BODY, type Place, pick } from './bad-request.ts'
 
 const DEPTH = 100_000
 
-const isLines = ({ type }: Place) => type === LINES_TYPE
+const isLines = ({ type }: Place) => isLinesType(type)
 /** An end of line makes it a line. */
 const content = (place: Place, body: string | Buffer) =>
   framed(place, isLines(place) ? Buffer.concat([Buffer.from(body as string), Buffer.from('\n')]) : body)

@@ -1,4 +1,5 @@
 /** Owns what a bad request is: where it goes, which operations it is for, and the bytes that it is. */
+import { isLinesType } from '../../../src/media-types.ts'
 import type { BareRequest } from './bare-http.ts'
 import type { Operation } from './operations.ts'
 
@@ -18,8 +19,8 @@ export interface BadKind {
   make(place: Place): Omit<BareRequest, 'withinMs'>
 }
 
-export const LINES_TYPE = 'application/x-ndjson'
-export const isJson = (type: string): boolean => /[/+](json|x-ndjson)$/.test(type)
+/** JSON, or lines of it. */
+export const isJson = (type: string): boolean => /[/+]json$/.test(type) || isLinesType(type)
 
 export const KIB = 1_024
 export const MIB = 1_024 * KIB
@@ -45,7 +46,7 @@ export function request(place: Place, parts: Parts): Omit<BareRequest, 'withinMs
   const { operation, type } = place
   const { lines = [], body = '', ends = false, target = place.path } = parts
   const own = [
-    'Host: bridge.example.com',
+    'Host: localhost',
     ...(type === '' ? [] : [`Content-Type: ${type}`]),
     ...(operation.id === 'publishMessage' ? [GUARD] : []),
   ]

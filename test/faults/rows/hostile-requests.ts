@@ -1,6 +1,7 @@
 /** Hostile requests, drawn from the contract itself: every operation, every field of it, and every way to send them. */
 import { gzipSync } from 'node:zlib'
 import document from '../../../openapi/openapi.json' with { type: 'json' }
+import { isLinesType } from '../../../src/media-types.ts'
 import {
   HOSTILE_TEXTS,
   type Path,
@@ -168,7 +169,7 @@ export function hostileRequests(random: () => number, callers: Callers): () => H
 function pathFor({ id, template }: Operation, random: () => number): string {
   const stream = DESTRUCTIVE.has(id) ? STREAMS.scratch : pickOf(random, Object.values(STREAMS))
   const values: Readonly<Record<string, string>> = {
-    stream,
+    stream_name: stream,
     consumer: id === 'deleteConsumer' ? 'nobody' : pickOf(random, [CONSUMER, 'c1', 'c2']),
     subject: SUBJECT,
     seq: pickOf(random, ['1', '2', '9007199254740991', '18446744073709551616', '-1', '1e9']),
@@ -200,7 +201,7 @@ function drawBody(
   const path = pickOf(random, pathsOf(schema, resolve))
   const base = { ...(plausible(schema, draw) as object), ...fixedFields(id, random) }
   const text = withTextAt(base, path, HOSTILE_TEXTS[kind]?.(random) ?? '')
-  const lines = type === 'application/x-ndjson' ? `${text}\n`.repeat(text.length > 10_000 ? 1 : 200) : text
+  const lines = isLinesType(type) ? `${text}\n`.repeat(text.length > 10_000 ? 1 : 200) : text
   return { what: `${id}: ${fieldOf(path)} ${kind}`, type, body: lines }
 }
 

@@ -9,16 +9,16 @@ export interface SlowRequests {
 }
 
 const BYTE_MS = 1_000
-const START = 'POST /v1/acks HTTP/1.1\r\nHost: bridge.example.com\r\nX-Slow: '
+const START = 'POST /v1/acks HTTP/1.1\r\nHost: localhost\r\nX-Slow: '
 /** What each begins with, before it becomes slow. */
 const BEGINNINGS = [
   '',
   START,
-  'POST /v1/subjects/bad.slow/messages HTTP/1.1\r\nHost: b\r\nContent-Length: 1000000\r\n\r\n',
-  'POST /v1/subjects/bad.slow/messages HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n',
-  'POST /v1/acks HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{',
-  'POST /v1/messages HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{',
-  'POST /v1/messages HTTP/1.1\r\nHost: b\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n',
+  'POST /v1/subjects/bad.slow/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n',
+  'POST /v1/subjects/bad.slow/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n',
+  'POST /v1/acks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{',
+  'POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{',
+  'POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n',
 ]
 
 /** Opens so many, each of which goes on by a byte a second. */
