@@ -78,6 +78,7 @@ function drained(socket: Socket): Promise<void> {
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n')
+const BODILESS = new Set([204, 304])
 
 /** The first final answer of all that came; undefined while it is not whole. `isOver`: nothing more comes. */
 export function readAnswer(bytes: Buffer, isOver: boolean): BareAnswer | undefined {
@@ -90,7 +91,7 @@ export function readAnswer(bytes: Buffer, isOver: boolean): BareAnswer | undefin
   const headers = new Headers()
   for (const line of lines)
     headers.append(line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1))
-  const body = readBody(rest, headers, isOver)
+  const body = BODILESS.has(status) ? Buffer.alloc(0) : readBody(rest, headers, isOver)
   return body && { status, headers, bytes: body }
 }
 
