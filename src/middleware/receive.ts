@@ -4,6 +4,7 @@ import { matchedRoutes } from 'hono/route'
 import { answerProblem, completeAnswer } from '../answer.ts'
 import type { AppEnv, Caller, Dependencies } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import { takeOff } from '../read-body.ts'
 import { identify, isPublic, rememberCaller } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
 import { headFault } from './heads.ts'
@@ -48,6 +49,8 @@ export function receive(
       c.res = answerProblem(c, failure)
     }
     c.get('leave')?.()
+    // workerd resets a connection whose request it has not read: a client that still sends would lose the answer.
+    if (dependencies.host === 'workers' && c.get('failure')) await takeOff(c.req.raw)
     completeAnswer(c)
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
     if (isClients) tell(c, dependencies, (performance.now() - beganAt) / 1_000)
