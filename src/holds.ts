@@ -13,9 +13,12 @@ export interface Hold {
   requireRoom(bytes: number): void
   /** Counts bytes that are in memory, by default of a body. Throws as `requireRoom`. */
   take(bytes: number, kind?: HeldKind): void
-  /** Counts them where there is room, and answers whether there is. */
+  /** Counts them where there is room, and answers whether there is: not any more once the hold is released. */
   tryTake(bytes: number, kind: HeldKind): boolean
-  /** Counts them when there is room, for which it waits at most `withinMs`, then throws as `requireRoom`; undefined: at once. */
+  /**
+   * Counts them when there is room, for which it waits at most `withinMs`, then throws as `requireRoom`; undefined: at once.
+   * Throws an `AbortError` once the hold is released.
+   */
   wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void> | undefined
   /** Gives some of them back. */
   give(bytes: number, kind: HeldKind): void
@@ -36,9 +39,11 @@ interface HoldsParts {
 
 interface Waiter {
   readonly tenant: string
-  /** Answers whether it has what it waits for. */
+  /** Answers whether its wait is over: it has what it waits for, or nobody waits for that any more. */
   take(): boolean
 }
+
+const tooLate = () => new DOMException('The work that this is for is over.', 'AbortError')
 
 /** The holds of one process or Durable Object: what one gives back goes to the one that has waited longest. */
 export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHold {
@@ -90,20 +95,22 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
         change(bytes, kind)
       },
       tryTake(bytes, kind) {
-        if (!isOver && ledger.boundOver(entry, bytes) !== undefined) return false
+        if (isOver || ledger.boundOver(entry, bytes) !== undefined) return false
         change(bytes, kind)
         return true
       },
       wait(bytes, kind, withinMs) {
         // Whoever has waited longer goes first.
         if (waiters.size === 0 && hold.tryTake(bytes, kind)) return undefined
+        if (isOver) return Promise.reject(tooLate())
         return new Promise((resolve, reject) => {
           const waiter = {
             tenant,
             take() {
-              if (!hold.tryTake(bytes, kind)) return false
+              if (!isOver && !hold.tryTake(bytes, kind)) return false
               stop()
-              resolve()
+              if (isOver) reject(tooLate())
+              else resolve()
               return true
             },
           }

@@ -74,6 +74,18 @@ describe('a hold', () => {
     expect(order).toEqual(['one', 'two'])
   })
 
+  test('whose work is over gets no more room, also where it waits for some: nobody would count what it is for', async () => {
+    const { ledger, openHold } = open()
+    openHold('a').take(2 * MIB)
+    const hold = openHold('a')
+    const waiting = hold.wait(1, 'answers', 10_000)
+    hold.release()
+    await expect(waiting).rejects.toMatchObject({ name: 'AbortError' })
+    await expect(hold.wait(1, 'answers', 10_000)).rejects.toMatchObject({ name: 'AbortError' })
+    expect(hold.tryTake(1, 'answers')).toBe(false)
+    expect(held(ledger)).toBe(2 * MIB)
+  })
+
   test('is refused where there is no room in time', async () => {
     const { ledger, openHold } = open()
     openHold('a').take(2 * MIB)
