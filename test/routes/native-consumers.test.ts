@@ -89,6 +89,20 @@ describe.each(HOSTS)('consumers made natively, read on %s', (host) => {
     expect([answer.status, answer.body.config]).toEqual([200, before.config])
   })
 
+  it('one that ends each wait at once is asked a few times a second, and delivers what comes', async () => {
+    const path = await make({ max_expires: NS, filter_subject: 'native.late' })
+    const asked = native.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${STREAM}.${path.split('/').at(-1)}`)
+
+    expect((await client.pull(path, { batch: 10, wait_ms: 2_000 })).messages).toEqual([])
+
+    expect(asked.getReceived()).toBeLessThan(40)
+    asked.unsubscribe()
+    const pulling = client.pull(path, { batch: 10, wait_ms: 20_000 })
+    await native.publish({ subject: 'native.late', payload: Buffer.from('late'), headers: {} })
+    expect((await pulling).messages.map(({ data }) => data)).toEqual(['late'])
+    await native.ask(`STREAM.PURGE.${STREAM}`, { filter: 'native.late' })
+  })
+
   it('without a durable name: pulled and settled', async () => {
     const path = await make({ inactive_threshold: 60_000 * NS }, false)
     const { messages } = await client.pull(path, { batch: 10 })

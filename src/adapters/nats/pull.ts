@@ -2,6 +2,7 @@
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { Delivery, PullRequest } from '../../jetstream.ts'
+import { delay } from '../../turns.ts'
 import type { Connection } from './connection.ts'
 import { type ConsumerLimits, countPending, knownLimits, roomOf } from './consumer-limits.ts'
 import { consumerInfo, lookAtConsumer } from './consumers.ts'
@@ -15,6 +16,8 @@ const HEARTBEAT_MS = 5_000
 const SILENCE_MS = 2.5 * HEARTBEAT_MS
 /** After so short a silence, and the time that an answer takes, it is asked whether the consumer can deliver more. */
 const QUIET_MS = 100
+/** A consumer may end each wait at once: it is not asked more often than this, ms. */
+const SHORTEST_TURN_MS = 100
 /** Less than this left: waiting again is not worth a request. */
 const SHORTEST_WAIT_MS = 10
 
@@ -92,7 +95,7 @@ class Pull {
       const left = deadline - Date.now()
       if (end === 'too_large') end = await this.#ask({ batch: 1, ...this.#oneShot() })
       else if (left >= SHORTEST_WAIT_MS) {
-        end = await this.#wait(left, standsInLine)
+        end = standsInLine ? await this.#standInLine(left) : await this.#wait(left, false)
         standsInLine = true
       } else return
     }
@@ -128,6 +131,14 @@ class Pull {
     const [first] = this.#deliveries
     if (first && batch > 1)
       await this.#atHand({ batch: batch - 1, maxBytes: Math.max(1, maxBytes - first.payload.length) })
+    return end
+  }
+
+  async #standInLine(leftMs: number): Promise<NextEnd> {
+    const begunAt = performance.now()
+    const end = await this.#wait(leftMs, true)
+    const restMs = SHORTEST_TURN_MS - (performance.now() - begunAt)
+    if (end === 'none' && restMs > 0) await delay(Math.min(restMs, leftMs))
     return end
   }
 
