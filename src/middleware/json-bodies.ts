@@ -25,7 +25,9 @@ export async function readJsonBody(c: Context<AppEnv>): Promise<unknown> {
   // A declared length is held to by the HTTP server.
   const isDeclared = length !== null && !headers.has('Transfer-Encoding')
   if (isDeclared && Number(length) === 0) return {}
-  const maxBytes = c.req.path.endsWith('/pull') ? MAX_PULL_BYTES : MAX_JSON_BYTES
+  // A stream or a consumer may be called so, too, but is not what is posted to.
+  const isPull = c.req.method === 'POST' && c.req.path.endsWith('/pull')
+  const maxBytes = isPull ? MAX_PULL_BYTES : MAX_JSON_BYTES
   if (isDeclared) {
     requireJson(c.req.raw)
     if (Number(length) > maxBytes) await refuseBody(c.req.raw, maxBytes)

@@ -52,6 +52,12 @@ onEveryTarget((target) => {
       })
     })
 
+    test('2xx whatever the name, with a body as long as any', async () => {
+      const stream = await target.makeStream()
+      const metadata = { note: 'x'.repeat(8_000) }
+      expect((await put(stream, { metadata }, 'pull')).body.config).toMatchObject({ metadata })
+    })
+
     test('2xx and every field as it was given, durations in milliseconds', async () => {
       const stream = await makeFilled(1)
       const config = {
