@@ -62,7 +62,7 @@ export async function streamPieces(
         if (stalledMs === undefined) return
         stopWaiting = startTimer(() => {
           controller.error(new Error('The client does not take the answer.'))
-          void end()
+          giveUp()
         }, stalledMs)
       },
       cancel: end,

@@ -117,10 +117,15 @@ export async function* withoutSilence(
   { silenceMs, startTimer }: Pick<BodyBounds, 'silenceMs' | 'startTimer'>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const chunks = body[Symbol.asyncIterator]()
-  for (;;) {
-    const next = await inTime(chunks.next(), silenceMs, startTimer)
-    if (next.done) return
-    yield next.value
+  try {
+    for (;;) {
+      const next = await inTime(chunks.next(), silenceMs, startTimer)
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    // Not waited for: what is silent hears of it with its next chunk.
+    chunks.return?.().catch(() => undefined)
   }
 }
 

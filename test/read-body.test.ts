@@ -1,0 +1,32 @@
+/** The tests of bodies that are read as they come. */
+import { expect, test } from 'vitest'
+import { withoutSilence } from '../src/read-body.ts'
+import { createTimers } from '../src/timers.ts'
+
+const TIMES = { silenceMs: 60_000, startTimer: createTimers() }
+
+test('what a body comes from is let go of, also when it is left before its end', async () => {
+  let isOpen = true
+  async function* body() {
+    try {
+      for (;;) yield new Uint8Array(1)
+    } finally {
+      isOpen = false
+    }
+  }
+  for await (const chunk of withoutSilence(body(), TIMES)) if (chunk.length > 0) break
+  expect(isOpen).toBe(false)
+})
+
+test('body_timeout when it is silent, also where it fails after that', async () => {
+  const { promise: silence, reject } = Promise.withResolvers<never>()
+  async function* body() {
+    yield new Uint8Array(1)
+    await silence
+  }
+  const chunks = withoutSilence(body(), { ...TIMES, silenceMs: 20 })
+  await chunks.next()
+  await expect(chunks.next()).rejects.toMatchObject({ code: 'body_timeout' })
+  reject(new Error('The connection is gone.'))
+  await expect(silence).rejects.toThrow()
+})
