@@ -146,8 +146,8 @@ export function isPassing(failure: unknown): boolean {
 }
 
 /** Refuses one named field of the input with `invalid_request`. */
-export function refuse(field: string, message: string): BridgeError {
-  return new BridgeError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }] })
+export function refuse(field: string, message: string, cause?: unknown): BridgeError {
+  return new BridgeError('invalid_request', `${field}: ${message}`, { errors: [{ field, message }], cause })
 }
 
 /** A failure as RFC 9457 problem+json, its members in the order people read them. */

@@ -1,7 +1,7 @@
 /** Owns reading a request's body whole, never more of it than allowed, and refusing one without breaking its connection. */
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { BridgeError } from './errors.ts'
+import { BridgeError, refuse } from './errors.ts'
 import type { Hold } from './holds.ts'
 import type { StartTimer } from './timers.ts'
 import { delay } from './turns.ts'
@@ -35,11 +35,7 @@ async function* toItsEnd(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 }
 
 /** The problem of a body that breaks off. */
-export const brokenOff = (cause: unknown) =>
-  new BridgeError('invalid_request', 'body: did not come whole', {
-    errors: [{ field: 'body', message: 'did not come whole' }],
-    cause,
-  })
+export const brokenOff = (cause: unknown) => refuse('body', 'did not come whole', cause)
 
 /** Throws `unsupported_media_type`. */
 export function isCompressed({ headers }: Request): boolean {
@@ -68,10 +64,7 @@ async function* inflate(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
       throw new Error('There is more, or nothing.')
   } catch (cause) {
     if (cause instanceof BridgeError) throw cause
-    throw new BridgeError('invalid_request', 'body: is not whole gzip', {
-      errors: [{ field: 'body', message: 'is not whole gzip' }],
-      cause,
-    })
+    throw refuse('body', 'is not whole gzip', cause)
   }
 }
 

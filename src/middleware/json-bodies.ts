@@ -1,7 +1,7 @@
 /** JSON bodies of requests: how they are read, of which type they have to be, and how large they may be. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, refuse } from '../errors.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
 import { brokenOff, isCompressed, readBody, refuseBody } from '../read-body.ts'
 import { parsedBytes, requireBoundedJson } from '../schemas/json-bounds.ts'
@@ -75,9 +75,6 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new BridgeError('invalid_request', 'body: must be JSON', {
-      errors: [{ field: 'body', message: 'must be JSON' }],
-      cause,
-    })
+    throw refuse('body', 'must be JSON', cause)
   }
 }

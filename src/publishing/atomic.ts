@@ -8,7 +8,7 @@ import {
   EXPECTED_LAST_SUBJECT_SEQ_SUBJECT,
   EXPECTED_STREAM,
 } from '../schemas/nats-headers.ts'
-import { delay } from '../turns.ts'
+import { delay, someAtOnce } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
 import { createComparison, findByKey, ifPermitted, keyOf } from './keys.ts'
 import type { PublisherOptions } from './publisher.ts'
@@ -110,7 +110,8 @@ async function findReason(
   const mayBeStored = refusal.code === 'idempotency_conflict' || refusal.code === 'precondition_failed'
   const stored = mayBeStored ? await findBatch(jetstream, messages) : undefined
   if (stored) return stored
-  throw new BatchRefused(await inTurns(messages, createFinder(jetstream, messages, refusal)), refusal)
+  const find = createFinder(jetstream, messages, refusal)
+  throw new BatchRefused(await someAtOnce(messages, LOOKUPS, find), refusal)
 }
 
 type FindFailure = (message: OutgoingMessage, index: number) => Promise<BridgeError | undefined>
@@ -258,7 +259,7 @@ async function findBatch(
   if (!found) return undefined
   const acks = messages.map((_, index) => ({ ...found, seq: found.seq - keyed + index }))
   const isSame = createComparison(jetstream, found.stream)
-  const same = await inTurns(messages, async (one, index) => {
+  const same = await someAtOnce(messages, LOOKUPS, async (one, index) => {
     const { stream, seq } = acks[index] ?? found
     if (seq < 1) return false
     const stored = await ifPermitted(jetstream.getMessage(stream, { seq }))
@@ -266,18 +267,4 @@ async function findBatch(
     return stored === undefined || (await isSame(one, stored))
   })
   return same.every((stored) => stored) ? acks : undefined
-}
-
-/** Asks about all of them, so many at a time; the answers are in their order. */
-async function inTurns<Answer>(
-  messages: readonly OutgoingMessage[],
-  ask: (message: OutgoingMessage, index: number) => Promise<Answer>,
-): Promise<Answer[]> {
-  const answers: Answer[] = []
-  const queue = messages.entries()
-  const work = async () => {
-    for (const [index, message] of queue) answers[index] = await ask(message, index)
-  }
-  await Promise.all(Array.from({ length: LOOKUPS }, work))
-  return answers
 }

@@ -3,7 +3,7 @@ import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, refuse } from '../errors.ts'
 import type { JetStream, JetStreamConfig, SubjectCounts } from '../jetstream.ts'
 import { type Pieces, streamPieces } from '../pieces.ts'
 import { createRouter, noQuery } from '../router.ts'
@@ -178,7 +178,8 @@ export const streams = createRouter()
   .openapi(updateStreamRoute, async (c) => {
     const { stream: name } = c.req.valid('param')
     const said = c.req.valid('json')
-    if (said.name !== undefined && said.name !== name) throw refuseName(name)
+    if (said.name !== undefined && said.name !== name)
+      throw refuse('name', `must be "${name}", as in the path`)
     const { jetstream } = c.var.session
     const config = { ...toJetStream(said), name }
     await refuseReserved(jetstream, name, config)
@@ -237,11 +238,6 @@ async function* encodeCounts({ json, nextOffset }: SubjectCounts, taken: () => v
     taken()
   }
 }
-
-const refuseName = (name: string) =>
-  new BridgeError('invalid_request', `name: must be "${name}", as in the path`, {
-    errors: [{ field: 'name', message: `must be "${name}", as in the path` }],
-  })
 
 /**
  * Refuses what would reach NATS's own subjects, unless the stream has it already: made by a NATS client, it can be changed
