@@ -1,14 +1,11 @@
 /** How large a page is as JSON, which may be six times its payload: what would be more than a page may have is left to the next. */
-import { escapedBytes, messageBytes } from '../message-size.ts'
+import { escapedBytes, MOST_ESCAPED_GROWTH, messageBytes } from '../message-size.ts'
 import type { MessageForm, Page } from '../reading.ts'
-
-/** JSON makes no byte longer; with `payload=json` each is there twice. */
-const MOST_GROWTH = 12
 
 /** The page, or as much of it as `maxBytes` of JSON hold: one message at least. `form`: how payloads are written. */
 export function fitting(page: Page, maxBytes: number, form: MessageForm | undefined): Page {
-  if ((page.heldBytes ?? 0) * MOST_GROWTH <= maxBytes) return page
   const copies = form === 'json' ? 2 : 1
+  if (copies * MOST_ESCAPED_GROWTH * (page.heldBytes ?? 0) <= maxBytes) return page
   let bytes = 0
   const at = page.messages.findIndex((message, index) => {
     const { payload } = message
