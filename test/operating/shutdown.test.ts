@@ -21,6 +21,21 @@ interface Delivered {
   readonly delivery_count: number
 }
 
+/** Looks in a row that see no change: what was on its way has come to where nobody takes it. */
+const STALLED_LOOKS = 25
+
+/** Resolves once something has been delivered, and nothing more is: the connection is full. */
+async function untilStalled(pending: () => Promise<number>): Promise<void> {
+  let seen = 0
+  let looks = 0
+  await until('nothing more is taken', async () => {
+    const now = await pending()
+    looks = now === seen ? looks + 1 : 0
+    seen = now
+    return now > 0 && looks >= STALLED_LOOKS
+  })
+}
+
 describe.runIf(HOSTS.includes('node'))('SIGTERM', () => {
   const TOKEN_KEYS = newTokenKey()
   let nats: TestNats
@@ -179,7 +194,7 @@ describe.runIf(HOSTS.includes('node'))('SIGTERM', () => {
     )
     ends.push(...stalled.map(({ vanish }) => vanish))
     for (const connection of stalled) await connection.head()
-    await until('messages on their way', async () => (await pendingOf(host, stream)) > 2)
+    await untilStalled(() => pendingOf(host, stream))
 
     const { code, tookMs } = await terminate(host)
 
