@@ -125,19 +125,28 @@ export async function* withoutSilence(
 /** How long so many bytes may take at most. */
 const longestMs = (bytes: number, silenceMs: number) => silenceMs + (bytes / MIN_BYTES_PER_SECOND) * 1_000
 
+/** A body that is read in one go, within the time that so many bytes may take. Throws `body_timeout`, `invalid_request`. */
+export function allInTime<Body>(
+  body: Promise<Body>,
+  bytes: number,
+  { silenceMs, startTimer }: Pick<BodyBounds, 'silenceMs' | 'startTimer'>,
+): Promise<Body> {
+  const whole = body.catch((cause: unknown) => Promise.reject(brokenOff(cause)))
+  return inTime(whole, longestMs(bytes, silenceMs), startTimer)
+}
+
 /**
  * Reads a body whole, inflated where it is compressed. Throws `payload_too_large` over `maxBytes`, before more is kept
  * than that, `host_full` or `too_many_requests` where the host holds too much besides, `body_timeout`, and as `bodyOf`.
  */
 export async function readBody(request: Request, bounds: BodyBounds): Promise<Uint8Array> {
-  const { maxBytes, hold, silenceMs, startTimer } = bounds
+  const { maxBytes, hold } = bounds
   const declared = declaredLength(request)
   const isInflated = !bounds.asItCame && isCompressed(request)
   if (declared > maxBytes) return refuseBody(request, maxBytes)
   // A declared length is held to by the HTTP server.
   if (declared <= AT_ONCE_BYTES && !isInflated) {
-    const whole = request.arrayBuffer().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
-    const body = await inTime(whole, longestMs(declared, silenceMs), startTimer)
+    const body = await allInTime(request.arrayBuffer(), declared, bounds)
     hold.take(body.byteLength)
     return new Uint8Array(body)
   }

@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'
 import { JSON_TYPE, mediaTypeOf } from '../media-types.ts'
-import { brokenOff, isCompressed, readBody, refuseBody } from '../read-body.ts'
+import { allInTime, isCompressed, readBody, refuseBody } from '../read-body.ts'
 import { parsedBytes, requireBoundedJson } from '../schemas/json-bounds.ts'
 
 /** A thousand ack tokens, with room to spare. */
@@ -33,11 +33,12 @@ export async function readJsonBody(c: Context<AppEnv>): Promise<unknown> {
     if (Number(length) > maxBytes) await refuseBody(c.req.raw, maxBytes)
   }
   const isSmall = isDeclared && Number(length) <= SMALL_BYTES
-  return isSmall ? await readSmall(c) : await readCounted(c, maxBytes)
+  return isSmall ? await readSmall(c, Number(length)) : await readCounted(c, maxBytes)
 }
 
-async function readSmall(c: Context<AppEnv>): Promise<unknown> {
-  const text = await c.req.text().catch((cause: unknown) => Promise.reject(brokenOff(cause)))
+async function readSmall(c: Context<AppEnv>, bytes: number): Promise<unknown> {
+  const { settings, startTimer } = c.var.dependencies
+  const text = await allInTime(c.req.text(), bytes, { silenceMs: settings.BODY_SILENCE_MS, startTimer })
   if (text === '') return {}
   requireJson(c.req.raw)
   requireBoundedJson(text, 'body')

@@ -111,6 +111,11 @@ onEveryHost({ ...USERS, env: { METRICS_TOKEN, BODY_SILENCE_MS: '300' } }, (guard
       ['a batch, small', '/v1/messages', 'application/json', Buffer.from('{')],
       ['a batch, large', '/v1/messages', 'application/json', Buffer.alloc(100 * KIB, ' ')],
       ['an event', '/v1/messages', 'application/cloudevents+json', Buffer.from('{')],
+      ['acks', '/v1/acks', 'application/json', Buffer.from('{')],
+      ['acks, large', '/v1/acks', 'application/json', Buffer.alloc(100 * KIB, ' ')],
+      ['a stream', '/v1/streams', 'application/json', Buffer.from('{')],
+      ['a ticket', '/v1/tickets', 'application/json', Buffer.from('{')],
+      ['a pull', '/v1/streams/ORDERS/consumers/billing/pull', 'application/json', Buffer.from('{')],
       ['a publish, small', publishPath('orders.eu'), 'text/plain', Buffer.from('{')],
       ['a publish, large', publishPath('orders.eu'), 'text/plain', Buffer.alloc(100 * KIB)],
     ])('for %s, whose rest does not come; slots and bytes are given back', async (_, path, type, part) => {
