@@ -15,6 +15,17 @@ export const cursorText = z.string().min(1).max(MAX_CURSOR_CHARS).openapi({
   example: 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg',
 })
 
+/** The same in a query, where an empty one is none. */
+export const cursorQuery = z
+  .string()
+  .max(MAX_CURSOR_CHARS)
+  .openapi({
+    description: 'Go on right after this position, opaque and sealed. Empty: as if it were absent.',
+    example: 'c1.k1.mXb0qQ1yq3bN0bVY0Zs5d1m6sT3cJg',
+  })
+  .transform((text) => text || undefined)
+  .optional()
+
 export const payloadForm = z.enum(['base64', 'json']).optional().openapi({
   description:
     '`base64`: every payload as `data_base64`. `json`: adds `json`, the parsed value, where the payload parses.',

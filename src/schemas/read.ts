@@ -3,7 +3,7 @@
 import type { Start } from '../reading.ts'
 import { MAX_PASSED_CHARS } from './bounds.ts'
 import { cloudEventSchema } from './cloud-event.ts'
-import { cursorText, messageSchema, payloadForm } from './message.ts'
+import { cursorQuery, cursorText, messageSchema, payloadForm } from './message.ts'
 import { queryInteger, subjectFilters, withLists } from './names.ts'
 import { problemSchema } from './problem.ts'
 import { isJetStreamTime } from './time.ts'
@@ -71,7 +71,7 @@ export const lastEventId = z
 
 const query = z.strictObject({
   subject: subjectFilters,
-  cursor: cursorText.optional(),
+  cursor: cursorQuery,
   lastEventId,
   start: start.optional(),
   limit: queryInteger(1, MAX_LIMIT)
