@@ -1,7 +1,9 @@
 /** Owns batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
 import { BatchRefused, BridgeError } from '../errors.ts'
-import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
+import type { JetStream, OutgoingMessage, PubAck, StoredMessage } from '../jetstream.ts'
 import {
+  BATCH_COMMIT,
+  BATCH_SEQUENCE,
   EXPECTED_LAST_MSG_ID,
   EXPECTED_LAST_SEQ,
   EXPECTED_LAST_SUBJECT_SEQ,
@@ -248,7 +250,10 @@ async function findStream(streamOf: StreamOf, { subject }: OutgoingMessage, firs
   )
 }
 
-/** The batch where the stream has it already, one message after another as far as it still has them; undefined: it has not. */
+/**
+ * The batch where the stream has it already, one message after another; undefined: it has not, as far as can be told. A message
+ * that is gone by now is told by its key, and one without a key by the others: each says where it was in which batch.
+ */
 async function findBatch(
   jetstream: JetStream,
   messages: readonly OutgoingMessage[],
@@ -258,13 +263,32 @@ async function findBatch(
   const found = message && (await findByKey(jetstream, message))
   if (!found) return undefined
   const acks = messages.map((_, index) => ({ ...found, seq: found.seq - keyed + index }))
+  const [first = found, last = found] = [acks[0], acks.at(-1)]
+  const end = (await ifPermitted(jetstream.streamInfo(found.stream)))?.state.last_seq
+  if (first.seq < 1 || (end !== undefined && last.seq > end)) return undefined
   const isSame = createComparison(jetstream, found.stream)
-  const same = await someAtOnce(messages, LOOKUPS, async (one, index) => {
+  const places = await someAtOnce(messages, LOOKUPS, async (one, index): Promise<Place> => {
     const { stream, seq } = acks[index] ?? found
-    if (seq < 1) return false
     const stored = await ifPermitted(jetstream.getMessage(stream, { seq }))
-    // Also where the stream no longer has it, or the credential may not look.
-    return stored === undefined || (await isSame(one, stored))
+    if (stored) {
+      if (!(await isSame(one, stored))) return 'another'
+      return isInPlace(stored, index, messages.length) ? 'in_place' : 'its'
+    }
+    if (keyOf(one) === undefined) return 'untold'
+    return index === keyed || (await findByKey(jetstream, one))?.seq === seq ? 'in_place' : 'another'
   })
-  return same.every((stored) => stored) ? acks : undefined
+  const isUntold = places.includes('untold') && places.includes('its')
+  return places.includes('another') || isUntold ? undefined : acks
+}
+
+/**
+ * Where a message of a batch would be: `in_place`: it is, or was, and nothing speaks against such a batch; `its`: it is, but was
+ * not stored in such a batch; `untold`: what was there is gone, or may not be looked at.
+ */
+type Place = 'in_place' | 'its' | 'another' | 'untold'
+
+/** Whether a message was stored at this place of a batch of so many messages. */
+function isInPlace({ headers }: StoredMessage, index: number, count: number): boolean {
+  const isCommit = headers[BATCH_COMMIT] !== undefined
+  return headers[BATCH_SEQUENCE]?.[0] === String(index + 1) && isCommit === (index === count - 1)
 }

@@ -8,6 +8,9 @@ import { isJetStreamTime } from './time.ts'
 import * as z from './zod.ts'
 
 export const MSG_ID = 'Nats-Msg-Id'
+/** Where a message of an atomic batch stands in it, from 1, and that it is the last one. */
+export const BATCH_SEQUENCE = 'Nats-Batch-Sequence'
+export const BATCH_COMMIT = 'Nats-Batch-Commit'
 export const TTL = 'Nats-TTL'
 export const ROLLUP = 'Nats-Rollup'
 export const INCR = 'Nats-Incr'

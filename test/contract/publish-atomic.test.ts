@@ -198,6 +198,49 @@ onEveryTarget((target) => {
         expect(await payloads(orders)).toEqual(['1', '2', '3'])
       }))
 
+    test.each<[string, (orders: TestStream) => Promise<unknown>]>([
+      ['ends before it', async () => {}],
+      [
+        'has lost the message behind',
+        async (orders) => {
+          const { seq } = await target.bridge.publish(orders.subject('other'), 'gone soon')
+          await target.bridge.ok(`DELETE ${orders.path}/messages/${seq}`)
+        },
+      ],
+      [
+        'has lost all of it',
+        async (orders) => {
+          await target.bridge.publish(orders.subject('other'), 'gone soon')
+          await target.bridge.ok(`POST ${orders.path}/purge`, { json: {} })
+        },
+      ],
+    ])(
+      '422 idempotency_conflict, and none stored, when only the beginning of a batch was, in a stream that %s',
+      (_, meanwhile) =>
+        onStream(async (orders) => {
+          const message = (n: number) => ({ subject: orders.subject(`${n}`), data: `${n}`, id: `k${n}` })
+          const unkeyed = { subject: orders.subject('unkeyed'), data: 'never stored' }
+          await publish([message(1), message(2)])
+          await meanwhile(orders)
+          const before = await payloads(orders)
+
+          for (const another of [
+            [message(1), message(2), message(3)],
+            [message(2), message(3)],
+          ]) {
+            expect(await publish(another)).toMatchObject(
+              problem(422, 'idempotency_conflict', { side_effects: 'none' }),
+            )
+          }
+          if (before.length > 0) {
+            expect(await publish([message(1), message(2), unkeyed])).toMatchObject(
+              problem(422, 'idempotency_conflict', { side_effects: 'none' }),
+            )
+          }
+          expect(await payloads(orders)).toEqual(before)
+        }),
+    )
+
     test('422 idempotency_conflict, and none stored, when one key of it was used outside of it', () =>
       onStream(async (orders) => {
         const message = { subject: orders.subject('a'), id: 'k' }

@@ -2,7 +2,12 @@
 import type { Msg, MsgHdrs, NatsConnection } from 'nats.ws'
 import { BatchRefused, BridgeError } from '../../errors.ts'
 import type { BatchAck, OutgoingMessage, PubAck, SubjectEnd } from '../../jetstream.ts'
-import { EXPECTED_LAST_SUBJECT_SEQ, MSG_ID } from '../../schemas/nats-headers.ts'
+import {
+  BATCH_COMMIT,
+  BATCH_SEQUENCE,
+  EXPECTED_LAST_SUBJECT_SEQ,
+  MSG_ID,
+} from '../../schemas/nats-headers.ts'
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, fromClient, hasCode, NoResponders } from './errors.ts'
 import { encodedBytes, encodeHeaders } from './headers.ts'
@@ -225,7 +230,7 @@ function requireExact(seq: number): void {
 /** JetStream holds what has come of a batch for ten seconds, and of few batches at once; a wrong sequence ends it now. */
 function abandon(client: NatsConnection, { subject }: Encoded, batchId: string): void {
   if (client.isClosed() || client.isDraining()) return
-  const headers = encodeHeaders({ 'Nats-Batch-Id': [batchId], 'Nats-Batch-Sequence': [NO_SEQUENCE] })
+  const headers = encodeHeaders({ 'Nats-Batch-Id': [batchId], [BATCH_SEQUENCE]: [NO_SEQUENCE] })
   client.publish(subject, undefined, headers ? { headers } : {})
 }
 
@@ -234,7 +239,7 @@ function inBatch(
   batchId: string,
   { seq, isLast }: { readonly seq: number; readonly isLast: boolean },
 ): OutgoingMessage {
-  const place = { 'Nats-Batch-Id': [batchId], 'Nats-Batch-Sequence': [String(seq)] }
-  const commit = isLast ? { 'Nats-Batch-Commit': ['1'] } : {}
+  const place = { 'Nats-Batch-Id': [batchId], [BATCH_SEQUENCE]: [String(seq)] }
+  const commit = isLast ? { [BATCH_COMMIT]: ['1'] } : {}
   return { ...message, headers: { ...message.headers, ...place, ...commit } }
 }
