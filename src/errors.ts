@@ -108,6 +108,24 @@ interface BridgeErrorOptions {
 /** What a problem of a code says besides. */
 export type ProblemMembers = Readonly<Record<string, unknown>>
 
+/** Refused parts of the input that a failure names; how many more there are, its detail may say. */
+export const MAX_FIELD_ERRORS = 20
+/** What a client sent may stand in a failure, but not all of it: a failure may wait long for its client. */
+const MAX_FIELD_CHARS = 256
+const MAX_MESSAGE_CHARS = 512
+const MAX_DETAIL_CHARS = 1_024
+
+/** Copied: a part of a text keeps all of it in memory. */
+const cut = (text: string, most: number): string =>
+  text.length <= most
+    ? text
+    : `${Buffer.from(text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')).toString()}…`
+
+const cutFieldError = ({ field, message }: FieldError): FieldError => ({
+  field: cut(field, MAX_FIELD_CHARS),
+  message: cut(message, MAX_MESSAGE_CHARS),
+})
+
 /** A failure with a documented code. `message` is public, `cause` is only logged. */
 export class BridgeError extends Error {
   readonly code: ErrorCode
@@ -115,10 +133,10 @@ export class BridgeError extends Error {
   readonly members: ProblemMembers
 
   constructor(code: ErrorCode, detail: string, options: BridgeErrorOptions = {}) {
-    super(detail, { cause: options.cause })
+    super(cut(detail, MAX_DETAIL_CHARS), { cause: options.cause })
     this.name = 'BridgeError'
     this.code = code
-    this.errors = options.errors
+    this.errors = options.errors?.slice(0, MAX_FIELD_ERRORS).map(cutFieldError)
     this.members = options.members ?? {}
   }
 }
@@ -172,21 +190,6 @@ export function explainProblemsUnder(path: string): void {
   documentationPath = `${path}/docs`
 }
 
-/** Refused parts of the input that a problem names; how many more there are, its detail may say. */
-export const MAX_FIELD_ERRORS = 20
-/** What a client sent may stand in a problem, but not all of it. */
-const MAX_FIELD_CHARS = 256
-const MAX_MESSAGE_CHARS = 512
-const MAX_DETAIL_CHARS = 1_024
-
-const cut = (text: string, most: number): string =>
-  text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`
-
-const cutFieldError = ({ field, message }: FieldError): FieldError => ({
-  field: cut(field, MAX_FIELD_CHARS),
-  message: cut(message, MAX_MESSAGE_CHARS),
-})
-
 /** Where a code is explained: a path of the bridge's own documentation page. */
 const typeOf = (code: ErrorCode) => `${documentationPath}#${code}`
 
@@ -199,12 +202,12 @@ export function toProblem(thrown: unknown, requestId: string): Problem {
     type: typeOf(failure.code),
     title,
     status,
-    detail: cut(failure.message, MAX_DETAIL_CHARS),
+    detail: failure.message,
     code: failure.code,
     request_id: requestId,
     retryable,
     side_effects: sideEffects,
-    ...(failure.errors ? { errors: failure.errors.slice(0, MAX_FIELD_ERRORS).map(cutFieldError) } : {}),
+    ...(failure.errors ? { errors: failure.errors } : {}),
     ...failure.members,
   }
 }
