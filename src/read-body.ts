@@ -102,17 +102,21 @@ function inTime<Step>(step: Promise<Step>, ms: number, startTimer: StartTimer): 
 
 const tooSlow = () => new BridgeError('body_timeout', 'The rest of the body did not come in time.')
 
-/**
- * A body that comes for as long as its sender likes, as long as it is never silent for so long, ms. Throws `body_timeout`.
- */
+interface SilenceBounds {
+  /** The longest silence after what has come, ms. */
+  readonly silenceMs: () => number
+  readonly startTimer: StartTimer
+}
+
+/** A body that comes for as long as its sender likes, as long as it is never silent for too long. Throws `body_timeout`. */
 export async function* withoutSilence(
   body: AsyncIterable<Uint8Array>,
-  { silenceMs, startTimer }: Pick<BodyBounds, 'silenceMs' | 'startTimer'>,
+  { silenceMs, startTimer }: SilenceBounds,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const chunks = body[Symbol.asyncIterator]()
   try {
     for (;;) {
-      const next = await inTime(chunks.next(), silenceMs, startTimer)
+      const next = await inTime(chunks.next(), silenceMs(), startTimer)
       if (next.done) return
       yield next.value
     }

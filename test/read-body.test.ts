@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { withoutSilence } from '../src/read-body.ts'
 import { createTimers } from '../src/timers.ts'
 
-const TIMES = { silenceMs: 60_000, startTimer: createTimers() }
+const startTimer = createTimers()
 
 test('what a body comes from is let go of, also when it is left before its end', async () => {
   let isOpen = true
@@ -14,7 +14,8 @@ test('what a body comes from is let go of, also when it is left before its end',
       isOpen = false
     }
   }
-  for await (const chunk of withoutSilence(body(), TIMES)) if (chunk.length > 0) break
+  for await (const chunk of withoutSilence(body(), { silenceMs: () => 60_000, startTimer }))
+    if (chunk.length > 0) break
   expect(isOpen).toBe(false)
 })
 
@@ -24,7 +25,7 @@ test('body_timeout when it is silent, also where it fails after that', async () 
     yield new Uint8Array(1)
     await silence
   }
-  const chunks = withoutSilence(body(), { ...TIMES, silenceMs: 20 })
+  const chunks = withoutSilence(body(), { silenceMs: () => 20, startTimer })
   await chunks.next()
   await expect(chunks.next()).rejects.toMatchObject({ code: 'body_timeout' })
   reject(new Error('The connection is gone.'))

@@ -1,6 +1,7 @@
 /** Owns a conversation in lines: messages come, their results go, and neither waits for the other to end. */
 import { BridgeError, toProblem } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
+import type { Tally } from '../tally.ts'
 import type { StartTimer } from '../timers.ts'
 import { delay } from '../turns.ts'
 import type { Line } from './lines.ts'
@@ -22,6 +23,8 @@ export interface LineExchangeParts {
   read(line: Line): OutgoingMessage
   /** The result lines of these outcomes, the first of which is about the message at `index`. */
   write(outcomes: readonly Outcome[], index: number): Promise<string>
+  /** Counts what is under way. */
+  readonly tally: Tally
   readonly requestId: string
   /** How long results may stay unread while lines come, ms. */
   readonly unreadMs: number
@@ -60,6 +63,7 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
     this.#reading ??= this.#publishAll()
     while (!this.#isAnswered()) {
       const outcomes = await this.#pipeline.take()
+      this.#parts.tally.shrink(this.#pipeline.bytes)
       if (outcomes.length === 0) continue
       const text = await this.#parts.write(outcomes, this.#answered)
       this.#answered += outcomes.length
@@ -86,13 +90,16 @@ export class LineExchange implements UnderlyingDefaultSource<Uint8Array> {
   /** Never rejects. */
   async #publishAll(): Promise<void> {
     try {
-      for await (const together of this.#parts.lines)
+      for await (const together of this.#parts.lines) {
         for (const line of together) {
           const mayPublish = !this.#isOver && !this.#isEnding && this.#pipeline.hasRoom
           if (!mayPublish && !(await this.#waitForRoom())) return
           if (this.#isEnding) this.#hasUnsent = this.#hasPassed = true
           else this.#publish(line)
         }
+        const hasRoom = this.#parts.tally.follow(this.#pipeline.bytes)
+        if (hasRoom) await hasRoom
+      }
     } catch (failure) {
       this.#unreadable = failure
     } finally {

@@ -10,6 +10,12 @@ const LINE_ENDS = /\n+/
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
+ * Hears how many bytes are kept of a line that has not ended. A promise is waited for before more is read; where it rejects,
+ * reading ends with that.
+ */
+export type CountRest = (bytes: number) => Promise<void> | undefined
+
+/**
  * The lines of a body, those that come together in one array; empty ones are left out. The last line needs no end. One
  * of more than `maxBytes` is told as too large, and the rest of it passed over. Throws what the body fails with, and then
  * gives nothing of a line that has not ended.
@@ -17,18 +23,14 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 export async function* readLines(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
+  countRest: CountRest = () => undefined,
 ): AsyncGenerator<readonly Line[], void, undefined> {
   const rest = new LineRest(maxBytes)
   for await (const chunk of body) {
-    const first = chunk.indexOf(NEWLINE)
-    if (first === -1) {
-      rest.add(chunk)
-      continue
-    }
-    const last = chunk.lastIndexOf(NEWLINE)
-    const lines = [...rest.end(chunk.subarray(0, first)), ...cut(chunk.subarray(first + 1, last + 1))]
-    rest.add(chunk.subarray(last + 1))
+    const lines = rest.cut(chunk)
     if (lines.length > 0) yield lines
+    const counting = countRest(rest.keptBytes)
+    if (counting) await counting
   }
   const lines = rest.end(new Uint8Array())
   if (lines.length > 0) yield lines
@@ -74,6 +76,21 @@ class LineRest {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
+  }
+
+  /** What is in memory of it: nothing where it is too long. */
+  get keptBytes(): number {
+    return this.#bytes > this.#maxBytes ? 0 : this.#bytes
+  }
+
+  /** The lines that end in a chunk. */
+  cut(chunk: Uint8Array): readonly Line[] {
+    const first = chunk.indexOf(NEWLINE)
+    const last = chunk.lastIndexOf(NEWLINE)
+    const lines =
+      first === -1 ? [] : [...this.end(chunk.subarray(0, first)), ...cut(chunk.subarray(first + 1, last + 1))]
+    this.add(chunk.subarray(last + 1))
+    return lines
   }
 
   add(chunk: Uint8Array): void {

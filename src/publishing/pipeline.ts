@@ -61,6 +61,11 @@ export class Pipeline {
     )
   }
 
+  /** What is under way, as it was said with each message. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   get isEmpty(): boolean {
     return this.#entries.length === 0
   }

@@ -8,6 +8,7 @@ import { readLine } from '../publishing/outgoing.ts'
 import { Pipeline } from '../publishing/pipeline.ts'
 import { bodyOf, withoutSilence } from '../read-body.ts'
 import { requireHeed } from '../schemas/nats-headers.ts'
+import { createTally } from '../tally.ts'
 import { createResultWriter, publisherOf } from './publishing.ts'
 
 /** Beside its payload, in base64, a line may hold so many bytes. */
@@ -15,19 +16,33 @@ const LINE_OVERHEAD_BYTES = 65_536
 
 /** A conversation in which nothing is said for so long, ms, is over: it has a slot. */
 const SILENCE_MS = 300_000
+/** In the middle of a line of more than that it is over sooner: that waits in memory. */
+const SMALL_LINE_BYTES = 65_536
+/** Messages under way are there as they are sent, and in the connection's buffer while NATS does not take them. */
+const COPIES = 2
 
 /** Answers lines with lines of the same `type`. What fails before the first one is read is still a status. */
 export async function answerLines(c: Context<AppEnv>, type: string): Promise<Response> {
   const server = await c.get('session').jetstream.server()
-  const { startTimer } = c.get('dependencies')
-  const body = withoutSilence(bodyOf(c.req.raw), { silenceMs: SILENCE_MS, startTimer })
+  const { openHold, publishers, settings, startTimer } = c.get('dependencies')
+  const { tenant } = c.get('caller')
+  let restBytes = 0
+  const silenceMs = () => (restBytes > SMALL_LINE_BYTES ? settings.BODY_SILENCE_MS : SILENCE_MS)
+  const body = withoutSilence(bodyOf(c.req.raw), { silenceMs, startTimer })
   const maxLineBytes = Math.ceil((server.maxPayloadBytes * 4) / 3) + LINE_OVERHEAD_BYTES
   const toId = c.get('session').messageIdOf
   const write = createResultWriter(c)
-  const release = c.get('dependencies').publishers.take(c.get('caller').tenant)
+  const release = publishers.take(tenant)
   const leave = c.get('session').use()
+  const hold = openHold(tenant)
+  const rest = createTally(hold, 1)
+  const countRest = (bytes: number) => {
+    restBytes = bytes
+    return rest.follow(bytes)
+  }
   const exchange = new LineExchange({
-    lines: readLines(body, maxLineBytes),
+    lines: readLines(body, maxLineBytes, countRest),
+    tally: createTally(hold, COPIES),
     pipeline: new Pipeline(publisherOf(c)),
     startTimer,
     read(line) {
@@ -45,10 +60,11 @@ export async function answerLines(c: Context<AppEnv>, type: string): Promise<Res
       return text
     },
     requestId: c.get('requestId'),
-    unreadMs: c.get('dependencies').settings.UNREAD_RESULTS_MS,
+    unreadMs: settings.UNREAD_RESULTS_MS,
     onEnd() {
       release()
       leave()
+      hold.release()
     },
   })
   const results = new ReadableStream<Uint8Array>(exchange, { highWaterMark: 0 })

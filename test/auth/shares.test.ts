@@ -105,7 +105,31 @@ onEveryHost(
   },
 )
 
+onEveryHost({ ...USERS, env: { MAX_MEMORY_BYTES: String(4_096 * KIB), METRICS_TOKEN } }, (guarded) => {
+  test('lines of one tenant that do not end leave memory to another, and are counted until they are gone', async () => {
+    const part = Buffer.from(`{"subject":"orders.eu","data":"${'x'.repeat(900 * KIB)}`)
+    const begin = () => stall(guarded, '/v1/messages', 'application/x-ndjson', part)
+    const held = () => figure(guarded, 'sluice_held_bytes')
+    for (const _ of range(1, 2)) void begin()
+    await until('alice to have two of them', async () => (await held()) > 1_800 * KIB)
+    expect(await begin()).toMatch(/"code":"too_many_requests"[\s\S]*"next_index":0/)
+    expect(await held()).toBeLessThanOrEqual(2_048 * KIB)
+
+    const body = Buffer.alloc(600 * KIB)
+    expect((await guarded.caller(BOB).send(`POST ${publishPath('invoices.eu')}`, { body })).status).toBe(201)
+
+    for (const socket of sockets) socket.destroy()
+    await until('all to be given back', async () => (await held()) === 0)
+  })
+})
+
 onEveryHost({ ...USERS, env: { METRICS_TOKEN, BODY_SILENCE_MS: '300' } }, (guarded) => {
+  test('the end of lines whose rest does not come, where much of one is kept', async () => {
+    const part = Buffer.from(`{"subject":"orders.eu","data":"${'x'.repeat(900 * KIB)}`)
+    const heard = await stall(guarded, '/v1/messages', 'application/x-ndjson', part)
+    expect(heard).toMatch(/"code":"body_timeout"[\s\S]*"next_index":0/)
+  })
+
   describe('408 body_timeout', () => {
     test.each([
       ['a batch, small', '/v1/messages', 'application/json', Buffer.from('{')],
