@@ -41,6 +41,7 @@ const BOTTOM = [
   'ledger.ts',
   'message-size.ts',
   'holds.ts',
+  'tally.ts',
   'setting-names.ts',
   'public-address.ts',
   'scans.ts',
