@@ -90,6 +90,9 @@ export interface SeatOptions {
   readonly left: (seat: SeatBuffer) => void
 }
 
+/** Of a chunk, no more is counted while it is given to a reader that waits: about what its connection costs anyway. */
+const SMALL_BYTES = 65_536
+
 /** A seat as its feed sees it. */
 export class SeatBuffer implements Seat {
   readonly created: string
@@ -98,6 +101,8 @@ export class SeatBuffer implements Seat {
   #items: LiveItem[] = []
   #bytes = 0
   #receive: ((item: LiveItem) => void) | undefined
+  /** A large chunk that the reader was given while it waited, and may not have taken yet. */
+  #given: Chunk | undefined
   #ended = false
 
   constructor(options: SeatOptions) {
@@ -125,7 +130,7 @@ export class SeatBuffer implements Seat {
     const receive = this.#receive
     if (receive) {
       this.#receive = undefined
-      receive(item)
+      receive(this.#give(item))
       return
     }
     if (item.kind === 'chunk' && !this.#hold(item)) this.leaveBehind()
@@ -141,6 +146,7 @@ export class SeatBuffer implements Seat {
   }
 
   take(maxBytes: number): LiveItem[] {
+    this.#taken()
     let bytes = 0
     const enough = this.#items.findIndex((item) => {
       if (item.kind === 'chunk') bytes += item.bytes.length
@@ -152,14 +158,33 @@ export class SeatBuffer implements Seat {
   }
 
   wait(receive: (item: LiveItem) => void): void {
+    this.#taken()
     this.#receive = receive
   }
 
   leave(): void {
     this.#ended = true
     this.#receive = undefined
+    this.#taken()
     this.#drop()
     this.#options.left(this)
+  }
+
+  /** What a reader that waits is given: where there is no room for it, history has it, and waits for some. */
+  #give(item: LiveItem): LiveItem {
+    if (item.kind !== 'chunk' || item.bytes.length <= SMALL_BYTES) return item
+    if (this.#options.budget.hold(item)) {
+      this.#given = item
+      return item
+    }
+    this.#ended = true
+    return { kind: 'left' }
+  }
+
+  /** The reader asks for more, or for nothing any more. */
+  #taken(): void {
+    if (this.#given) this.#options.budget.release(this.#given)
+    this.#given = undefined
   }
 
   /** One chunk may always wait: else one that is larger than the buffer would never be read live. */
