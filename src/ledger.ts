@@ -20,14 +20,21 @@ interface Entry {
   bytes: number
 }
 
-/** One for each memory there is: a Node process, or an isolate with all the Durable Objects in it. */
+/**
+ * One for each memory there is: a Node process, or an isolate with all the Durable Objects in it. A tenant that goes over
+ * its share, which one piece of work alone may, takes nothing from the others: what it has over the share is not counted
+ * against them, and one tenant at a time goes over.
+ */
 export class Ledger {
   /** Bytes by what they are. */
   readonly held: Record<HeldKind, number> = { bodies: 0, parsed: 0, answers: 0, buffers: 0 }
   readonly #hostBytes: number
   readonly #tenantBytes: number
   readonly #accounts = new Map<string, Account>()
-  #bytes = 0
+  /** Of all tenants, each up to its share. */
+  #shared = 0
+  /** The one that is over its share. */
+  #over: Account | undefined
 
   constructor({ MAX_MEMORY_BYTES, MAX_MEMORY_BYTES_PER_TENANT }: Settings) {
     this.#hostBytes = MAX_MEMORY_BYTES
@@ -38,12 +45,16 @@ export class Ledger {
     return { tenant, account: undefined, bytes: 0 }
   }
 
-  /** Undefined: there is room. One piece of work alone, of a tenant or on the host, may always have what it asks for. */
+  /** Undefined: there is room. One piece of work alone may always have what it asks for, unless another tenant's is over. */
   boundOver(entry: Entry, bytes: number): Bound | undefined {
-    if (this.#bytes + bytes > this.#hostBytes && this.#bytes > entry.bytes) return 'host'
     const account = entry.account ?? this.#accounts.get(entry.tenant)
-    if (account && account.bytes + bytes > this.#tenantBytes && account.bytes > entry.bytes) return 'tenant'
-    return undefined
+    const own = account?.bytes ?? 0
+    if (own + bytes > this.#tenantBytes) {
+      if (own > entry.bytes) return this.#tenantBytes < this.#hostBytes ? 'tenant' : 'host'
+      if (this.#over !== undefined && this.#over !== account) return 'host'
+    }
+    const more = this.#shareOf(own + bytes) - this.#shareOf(own)
+    return this.#shared + more > this.#hostBytes ? 'host' : undefined
   }
 
   /** Counts bytes, or with a negative number gives them back. */
@@ -51,13 +62,20 @@ export class Ledger {
     if (bytes === 0) return
     entry.account ??= this.#accountOf(entry.tenant)
     const { account } = entry
+    this.#shared -= this.#shareOf(account.bytes)
     entry.bytes += bytes
     account.bytes += bytes
-    this.#bytes += bytes
+    this.#shared += this.#shareOf(account.bytes)
     this.held[kind] += bytes
+    if (account.bytes > this.#tenantBytes) this.#over ??= account
+    else if (this.#over === account) this.#over = undefined
     if (entry.bytes !== 0) return
     entry.account = undefined
     if (account.bytes === 0) this.#accounts.delete(account.tenant)
+  }
+
+  #shareOf(bytes: number): number {
+    return Math.min(bytes, this.#tenantBytes)
   }
 
   #accountOf(tenant: string): Account {

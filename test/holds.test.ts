@@ -32,14 +32,24 @@ describe('a hold', () => {
     expect(() => openHold('c').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
   })
 
-  test('has what it asks for alone, of its tenant where the host has room, or on the host', () => {
+  test('has what it asks for alone of its tenant, one tenant at a time', () => {
     const { openHold } = open()
     const one = openHold('a')
     one.take(3 * MIB)
     const other = openHold('b')
-    expect(() => other.take(2 * MIB)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    expect(() => other.take(3 * MIB)).toThrow(expect.objectContaining({ code: 'host_full' }))
     one.release()
     other.take(9 * MIB)
+  })
+
+  test('leaves the others their share while one is over its own', () => {
+    const { openHold } = open()
+    openHold('a').take(9 * MIB)
+    expect(() => openHold('a').take(1)).toThrow(expect.objectContaining({ code: 'too_many_requests' }))
+    const other = openHold('b')
+    other.take(2 * MIB)
+    expect(() => other.take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    expect(() => openHold('c').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
   })
 
   test('gives back once, and counts nothing after its end', () => {
