@@ -13,6 +13,9 @@ const MAX_DRAIN_MS = 2_000
 /** So much is read in one go, which is the fast way, and counted once it is there: about what a connection costs anyway. */
 const AT_ONCE_BYTES = 65_536
 
+/** A body that has to be whole is so within this, ms. */
+const WHOLE_MS = 300_000
+
 const GZIP = /^(x-)?gzip$/i
 const PLAIN = /^identity$/i
 
@@ -126,8 +129,9 @@ export async function* withoutSilence(
   }
 }
 
-/** How long so many bytes may take at most. */
-const longestMs = (bytes: number, silenceMs: number) => silenceMs + (bytes / MIN_BYTES_PER_SECOND) * 1_000
+/** How long so many bytes may take at most, ms: a large body, too, has an end that does not wait for hours. */
+const longestMs = (bytes: number, silenceMs: number) =>
+  Math.min(silenceMs + (bytes / MIN_BYTES_PER_SECOND) * 1_000, WHOLE_MS)
 
 /** A body that is read in one go, within the time that so many bytes may take. Throws `body_timeout`, `invalid_request`. */
 export function allInTime<Body>(
