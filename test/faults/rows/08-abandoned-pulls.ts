@@ -105,12 +105,14 @@ class Lane {
     return { kind, isWhole: false, ms: end && Math.max(0, end - at) }
   }
 
-  /** Who has the answer to its end keeps the messages; where the end alone is missing, another may get them, too. */
+  /** A client that has the answer to its end keeps the messages; where the end alone is missing, they may go to another. */
   async #keep(kind: Kind, { messages }: Pulled, isOver: boolean): Promise<Outcome> {
     const others = await this.#pull(0)
-    if (others.length > 0 && isOver)
-      this.#run.broken('I5', `${this.#path}: ${others.length} also to another client`)
-    await this.#acknowledge(others.length > 0 ? others : messages)
+    if (others.length > 0) await this.#acknowledge(others)
+    const isStale =
+      others.length > 0 || (await this.#settle(messages)).every(({ status }) => status === 'stale')
+    if (isStale && isOver) this.#run.broken('I5', `${this.#path}: the whole answer, also to another client`)
+    if (isStale && others.length === 0) await this.#collect(Promise.resolve(messages.map(({ seq }) => seq)))
     return { kind, isWhole: true, ms: undefined }
   }
 
@@ -140,10 +142,18 @@ class Lane {
 
   async #acknowledge(messages: readonly Delivery[]): Promise<void> {
     if (messages.length === 0) return
+    const refused = (await this.#settle(messages)).filter(({ status }) => status !== 'ok')
+    if (refused.length > 0) this.#run.broken('I5', `${this.#path}: acks answered ${JSON.stringify(refused)}`)
+  }
+
+  /** Acknowledges all of them: each is this client's, or none is. */
+  async #settle(messages: readonly Delivery[]): Promise<readonly { status?: string }[]> {
     const acks = messages.map(({ ack_token: token }) => ({ token, action: 'ack' }))
     const { results } = (await this.#post('/v1/acks', { acks })) as { results: { status?: string }[] }
-    const refused = results.filter(({ status }) => status !== 'ok')
-    if (refused.length > 0) this.#run.broken('I5', `${this.#path}: acks answered ${JSON.stringify(refused)}`)
+    const [first] = results
+    if (results.some(({ status }) => status === undefined || status !== first?.status))
+      this.#run.broken('I5', `${this.#path}: acks answered ${JSON.stringify(results)}`)
+    return results
   }
 
   async #post(path: string, body: object): Promise<unknown> {
