@@ -61,6 +61,9 @@ onEveryTarget((target) => {
   ]
   const pathOf = (path: string, value: string) => path.replace('STREAM', stream.name).replace('X', value)
 
+  // workerd resolves these before the bridge sees them.
+  const literalDots = target.name.startsWith('node') ? ['..', '.'] : []
+
   describe.each(parameters)('%s of %s %s', (name, method, path) => {
     test.each(['%A4%A2', '%F0%27', '%a', '%', '%zz', 'a%ff', '%c0%af', '%ed%a0%80'])(
       `400 naming ${name} when it is %s`,
@@ -71,13 +74,9 @@ onEveryTarget((target) => {
       },
     )
 
-    // workerd resolves these before the bridge sees them.
-    test.skipIf(!target.name.startsWith('node')).each(['..', '.'])(
-      '404 not_found when it is %s',
-      async (value) => {
-        expect(await send(method, pathOf(path, value), '{}')).toMatchObject(problem(404, 'not_found'))
-      },
-    )
+    test.each(literalDots)('404 not_found when it is %s', async (value) => {
+      expect(await send(method, pathOf(path, value), '{}')).toMatchObject(problem(404, 'not_found'))
+    })
 
     test.each(['%2e%2e', '%2E%2e', '.%2e', '%2e'])('404 not_found when it is %s', async (value) => {
       const answer = await send(method, pathOf(path, value), '{}')
