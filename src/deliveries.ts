@@ -6,7 +6,7 @@ import type { PayloadForm } from './reading.ts'
 import { encodeMessage } from './schemas/message.ts'
 import { fromMs, nanosToMs } from './schemas/time.ts'
 import { type ClockOffset, offsetOf, roundTripMs } from './server-clock.ts'
-import { deliveryKey } from './tokens/settled.ts'
+import { deliveryKey, type Reset } from './tokens/settled.ts'
 
 /** JetStream's own default. */
 const DEFAULT_ACK_WAIT_MS = 30_000
@@ -63,19 +63,26 @@ export function leaseOf({ info, offset }: Look, deliveryCount: number, from: num
 /**
  * When JetStream delivered at the earliest, by its clock. What was there when it was asked for was delivered after that,
  * however long this machine took to hear of it; for what came later there is the time that the server tells of its
- * last delivery, and else that of its arrival.
+ * last delivery, and else that of its arrival. What a reset consumer delivers since comes after the reset.
  */
-function deliveredFrom({ info, offset }: Look, last: Delivery | undefined): (delivery: Delivery) => number {
+function deliveredFrom(
+  { info, offset }: Look,
+  last: Delivery | undefined,
+  reset: Reset | undefined,
+): (delivery: Delivery) => number {
   const { consumer_seq, last_active } = info.delivered
   const told = last?.consumerSeq === consumer_seq ? Date.parse(last_active ?? '') : Number.NaN
   const latest = Number.isNaN(told) ? Number.POSITIVE_INFINITY : told
-  return ({ askedAt, receivedAt }) =>
-    Math.min(
+  return ({ askedAt, receivedAt }) => {
+    const from = Math.min(
       latest,
       askedAt === undefined
         ? receivedAt + offset.leastMs - roundTripMs(offset) / 2
         : askedAt + offset.leastMs,
     )
+    const isSinceReset = reset !== undefined && (askedAt ?? receivedAt) >= reset.heardMs
+    return isSinceReset ? Math.max(from, reset.serverMs) : from
+  }
 }
 
 /** A deadline on the wire; null where there is none. */
@@ -85,7 +92,7 @@ export function encodeDeadline(deadlineMs: number): string | null {
 
 /** Writes the deliveries of one pull, each as one line of JSON. `last`: of those. */
 export function deliveryEncoder(
-  { ackTokens }: Session,
+  { ackTokens, settled }: Session,
   {
     look,
     last,
@@ -93,10 +100,10 @@ export function deliveryEncoder(
   }: { readonly look: Look; readonly last: Delivery | undefined; readonly form: PayloadForm },
 ): (delivery: Delivery) => string {
   const { stream_name: stream, name: consumer, created: consumerCreated } = look.info
-  const leases = leasesOf(look, last)
+  const leases = leasesOf(deliveredFrom(look, last, settled.resetOf(stream, consumer)), look)
   return (delivery) => {
     const { deliveryCount, replySubject, consumerSeq } = delivery
-    const { deadlineMs, endMs, text: ack_deadline } = leases(delivery)
+    const { deadlineMs, endMs, from: deliveredMs, text: ack_deadline } = leases(delivery)
     const claim = {
       stream,
       consumer,
@@ -106,6 +113,7 @@ export function deliveryEncoder(
       deadlineMs,
       endMs,
       consumerSeq,
+      deliveredMs,
     }
     const rest = { ack_token: ackTokens.seal(claim), delivery_count: deliveryCount, ack_deadline }
     return encodeMessage(stream, delivery, form, rest)
@@ -113,8 +121,7 @@ export function deliveryEncoder(
 }
 
 /** Tells the lease of each delivery: those that came together mostly have the one of the delivery before. */
-function leasesOf(look: Look, lastOne: Delivery | undefined) {
-  const from = deliveredFrom(look, lastOne)
+function leasesOf(from: (delivery: Delivery) => number, look: Look) {
   let last:
     | (Lease & { readonly text: string | null; readonly count: number; readonly from: number })
     | undefined
@@ -153,7 +160,8 @@ export async function giveBack(
   look: Look | undefined,
 ): Promise<void> {
   const now = Date.now()
-  const from = look && deliveredFrom(look, deliveries.at(-1))
+  const reset = look && settled.resetOf(look.info.stream_name, look.info.name)
+  const from = look && deliveredFrom(look, deliveries.at(-1), reset)
   const isOwn = (delivery: Delivery) =>
     look && from
       ? now + look.offset.mostMs < leaseOf(look, delivery.deliveryCount, from(delivery)).deadlineMs
@@ -162,7 +170,7 @@ export async function giveBack(
   if (look) {
     const { created: consumerCreated } = look.info
     for (const { replySubject } of own)
-      settled.remember(deliveryKey({ consumerCreated, replySubject }), { ending: 'nak', isSure: true })
+      settled.remember(deliveryKey({ consumerCreated, replySubject }, reset), { ending: 'nak', isSure: true })
   }
   await Promise.allSettled(own.map(({ replySubject }) => jetstream.settle(replySubject, { action: 'nak' })))
 }

@@ -275,8 +275,8 @@ export interface JetStream {
   deleteConsumer(stream: string, consumer: string): Promise<void>
   /** `until` undefined: resumes. */
   pauseConsumer(stream: string, consumer: string, until: string | undefined): Promise<void>
-  /** Delivers again from `seq`, or from the ack floor. */
-  resetConsumer(stream: string, consumer: string, seq: number | undefined): Promise<void>
+  /** Delivers again from `seq`, or from the ack floor. Answers what the consumer is then. */
+  resetConsumer(stream: string, consumer: string, seq: number | undefined): Promise<ConsumerInfo>
 
   /**
    * Pulls the next messages, in delivery order, and answers as soon as there is one and no more are at hand.

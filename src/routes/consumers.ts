@@ -202,8 +202,13 @@ export const consumers = createRouter()
   })
   .openapi(resetConsumerRoute, async (c) => {
     const { stream, consumer } = c.req.valid('param')
-    await c.var.session.jetstream.resetConsumer(stream, consumer, c.req.valid('json').seq)
-    return c.json(await describe(c.var.session, stream, consumer), 200)
+    const { session } = c.var
+    const { ts } = await session.jetstream.resetConsumer(stream, consumer, c.req.valid('json').seq)
+    // Its time has parts of a millisecond: the next whole one is after it.
+    const serverMs = Date.parse(ts ?? '') + 1
+    if (!Number.isNaN(serverMs))
+      session.settled.noteReset(stream, consumer, { serverMs, heardMs: Date.now() })
+    return c.json(await describe(session, stream, consumer), 200)
   })
 
 async function findConsumer(

@@ -39,7 +39,9 @@ class Settling {
     const claim = this.#session.ackTokens.open(ack.token)
     if (!claim) return this.#failed(new BridgeError('ack_token_invalid', 'The ack token cannot be read.'))
     const { settled } = this.#session
-    const key = deliveryKey(claim)
+    const reset = settled.resetOf(claim.stream, claim.consumer)
+    if (reset && claim.deliveredMs !== undefined && claim.deliveredMs < reset.serverMs) return STALE
+    const key = deliveryKey(claim, reset)
     for (let other = settled.underWay(key); other; other = settled.underWay(key)) {
       const answer = await other.answer
       if (other.ending === ack.action) return answer
@@ -92,6 +94,11 @@ class Settling {
     const earliest = serverClock.atLeast(Date.now())
     if (earliest !== undefined && claim.deadlineMs <= earliest) return STALE
     const look = await this.#look(claim)
+    if (look.info.config.ack_policy === 'none')
+      throw new BridgeError(
+        'refused_by_jetstream',
+        'The consumer has `ack_policy` `none`: nothing it delivers is acknowledged.',
+      )
     if (this.#isOver(claim, look, before) || !(await isItsConsumer(jetstream, look.info, claim))) return STALE
     const sentAt = Date.now()
     await jetstream
@@ -100,11 +107,13 @@ class Settling {
     if (Date.now() + look.offset.mostMs > endOf(claim, look) && !(await this.#wasInTime(claim, look)))
       return STALE
     if (ack.action !== 'progress') return OK
-    const lease = leaseOf(look, claim.deliveryCount, sentAt + look.offset.leastMs)
-    // A slower look makes a longer margin, and takes back nothing of what was granted.
-    const deadlineMs = Math.max(claim.deadlineMs, lease.deadlineMs)
-    const endMs = Math.max(claim.endMs ?? claim.deadlineMs, lease.endMs)
-    const ack_token = ackTokens.seal({ ...claim, deadlineMs, endMs, isRenewed: true })
+    const renewedMs = sentAt + look.offset.leastMs
+    const lease = leaseOf(look, claim.deliveryCount, renewedMs)
+    // A slower look makes a longer margin, and takes back nothing of what was granted; a shorter wait of the consumer does.
+    const granted = endByNow(claim, look) < claim.deadlineMs ? Number.NEGATIVE_INFINITY : claim.deadlineMs
+    const deadlineMs = Math.max(granted, lease.deadlineMs)
+    const endMs = Math.max(granted === claim.deadlineMs ? sealedEnd(claim) : granted, lease.endMs)
+    const ack_token = ackTokens.seal({ ...claim, deadlineMs, endMs, isRenewed: true, renewedMs })
     return { status: 'ok', ack_token, ack_deadline: encodeDeadline(deadlineMs) }
   }
 
@@ -115,6 +124,8 @@ class Settling {
     if (now + offset.leastMs >= claim.deadlineMs) return true
     if (now + offset.mostMs + roundTripMs(offset) / 2 >= endOf(claim, look)) return true
     if (claim.consumerSeq === undefined || info.delivered.consumer_seq === claim.consumerSeq) return false
+    // It has not delivered so much: it was reset since, or lost what it knew, and delivers that again.
+    if (info.delivered.consumer_seq < claim.consumerSeq) return true
     // Something was delivered since: where one message may be unsettled at a time, or this one went back, it is over.
     return (
       before !== undefined ||
@@ -160,15 +171,24 @@ class Settling {
 
 const keyOf = ({ stream, consumer }: DeliveryClaim): string => `${stream}.${consumer}`
 
-/** When JetStream may deliver again. It tells the time of its last delivery, which may be this one, sealed too late on a busy machine. */
-function endOf(
-  { endMs, deadlineMs, consumerSeq, deliveryCount, isRenewed }: DeliveryClaim,
+const sealedEnd = ({ endMs, deadlineMs }: DeliveryClaim): number => endMs ?? deadlineMs
+
+/** When the wait ends that the consumer has now: JetStream goes by that, also for what it had delivered before. */
+function endByNow(
+  { deliveredMs, renewedMs, isRenewed, deliveryCount }: DeliveryClaim,
   { info }: Look,
 ): number {
-  const sealed = endMs ?? deadlineMs
-  const { consumer_seq, last_active } = info.delivered
-  if (isRenewed || last_active === undefined || consumer_seq !== consumerSeq) return sealed
-  return Math.min(sealed, Date.parse(last_active) + waitOf(info, deliveryCount))
+  const from = isRenewed ? renewedMs : deliveredMs
+  return from === undefined ? Number.POSITIVE_INFINITY : from + waitOf(info, deliveryCount)
+}
+
+/** When JetStream may deliver again. It tells the time of its last delivery, which may be this one, sealed too late on a busy machine. */
+function endOf(claim: DeliveryClaim, look: Look): number {
+  const { consumerSeq, deliveryCount, isRenewed } = claim
+  const end = Math.min(sealedEnd(claim), endByNow(claim, look))
+  const { consumer_seq, last_active } = look.info.delivered
+  if (isRenewed || last_active === undefined || consumer_seq !== consumerSeq) return end
+  return Math.min(end, Date.parse(last_active) + waitOf(look.info, deliveryCount))
 }
 
 const untold = (cause: unknown) =>

@@ -2,12 +2,16 @@
 import { packFields, unpackFields } from './fields.ts'
 import { createSealer, type Keyring } from './seal.ts'
 
-/** The fields below in their order. */
+/** The fields below in their order; those that were sealed first end before `deliveredMs`. */
 const PURPOSE = 'a2'
-const FIELD_COUNT = 9
+const FIELD_COUNT = 10
+const FIRST_FIELD_COUNT = 9
 /** Version 1 ends before `endMs`, and its deadline is by the clock of the host that sealed it. */
 const EARLIER_PURPOSE = 'a1'
 const EARLIER_FIELD_COUNT = 6
+/** In the place of the time of a renewal: there was none, or its time is not told. */
+const NOT_RENEWED = '0'
+const RENEWED = '1'
 
 /** One delivery, and until when it is this client's to settle. */
 export interface DeliveryClaim {
@@ -27,6 +31,10 @@ export interface DeliveryClaim {
   readonly consumerSeq?: number
   /** Whether its time counts from a `progress`, not from the delivery. */
   readonly isRenewed?: boolean
+  /** When it was renewed, by the same clock, at the earliest. */
+  readonly renewedMs?: number
+  /** When it was delivered, by the same clock, at the earliest. */
+  readonly deliveredMs?: number
 }
 
 export interface AckTokens {
@@ -64,7 +72,8 @@ export function createAckTokens(keyring: Keyring, tenant: string): AckTokens {
           String(claim.deadlineMs),
           String(claim.endMs ?? claim.deadlineMs),
           String(claim.consumerSeq ?? 0),
-          claim.isRenewed ? '1' : '0',
+          claim.isRenewed ? String(claim.renewedMs ?? RENEWED) : NOT_RENEWED,
+          String(claim.deliveredMs ?? ''),
         ]),
       ),
     open(token) {
@@ -74,14 +83,16 @@ export function createAckTokens(keyring: Keyring, tenant: string): AckTokens {
         return fields && claimOf(fields)
       }
       const packed = sealer.open(token)
-      const fields = packed && unpackFields(packed, FIELD_COUNT)
+      const fields = packed && (unpackFields(packed, FIELD_COUNT) ?? unpackFields(packed, FIRST_FIELD_COUNT))
       if (!fields) return undefined
-      const [end, consumerSeq, renewed] = fields.slice(EARLIER_FIELD_COUNT)
+      const [end, consumerSeq, renewed = NOT_RENEWED, delivered = ''] = fields.slice(EARLIER_FIELD_COUNT)
       return {
         ...claimOf(fields),
         endMs: Number(end),
         consumerSeq: Number(consumerSeq),
-        isRenewed: renewed === '1',
+        isRenewed: renewed !== NOT_RENEWED,
+        ...(renewed === NOT_RENEWED || renewed === RENEWED ? {} : { renewedMs: Number(renewed) }),
+        ...(delivered === '' ? {} : { deliveredMs: Number(delivered) }),
       }
     },
   }

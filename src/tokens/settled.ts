@@ -43,6 +43,17 @@ class Ring {
   }
 }
 
+/** A consumer began anew. */
+export interface Reset {
+  /** When, by the server's clock. */
+  readonly serverMs: number
+  /** When that was heard of, by the host's. */
+  readonly heardMs: number
+}
+
+/** Consumers that are remembered as reset. */
+const REMEMBERED_RESETS = 1_000
+
 /** One settling under way: what ends the delivery, and what that is answered. */
 interface UnderWay<Answer> {
   readonly ending: Ending
@@ -54,6 +65,7 @@ export class SettledDeliveries<Answer> {
   readonly #naks = new Ring(REMEMBERED_NAKS)
   readonly #ends = new Ring(REMEMBERED_ENDS)
   readonly #underWay = new Map<number, UnderWay<Answer>>()
+  readonly #resets = new Map<string, Reset>()
 
   /** What has become of a delivery. Undefined: nothing that is known here. */
   find(key: number): Settled | undefined {
@@ -64,6 +76,20 @@ export class SettledDeliveries<Answer> {
     const [ring, other] = settled.ending === 'nak' ? [this.#naks, this.#ends] : [this.#ends, this.#naks]
     other.delete(key)
     ring.set(key, settled)
+  }
+
+  /** A consumer was reset over this session: what it had delivered before is over, and its deliveries are numbered anew. */
+  noteReset(stream: string, consumer: string, reset: Reset): void {
+    const key = `${stream}.${consumer}`
+    this.#resets.delete(key)
+    this.#resets.set(key, reset)
+    const [oldest] = this.#resets.size > REMEMBERED_RESETS ? this.#resets.keys() : []
+    if (oldest !== undefined) this.#resets.delete(oldest)
+  }
+
+  /** The last reset of a consumer that is known here. */
+  resetOf(stream: string, consumer: string): Reset | undefined {
+    return this.#resets.get(`${stream}.${consumer}`)
   }
 
   underWay(key: number): UnderWay<Answer> | undefined {
@@ -83,14 +109,17 @@ export class SettledDeliveries<Answer> {
 const HIGH = 0x1_0000_0000
 const HIGH_BITS = 21
 
-/** A number that stands for one delivery of one consumer: 53 bits of its reply subject, which is no other delivery's. */
-export function deliveryKey({
-  consumerCreated,
-  replySubject,
-}: Pick<DeliveryClaim, 'consumerCreated' | 'replySubject'>): number {
+/**
+ * A number that stands for one delivery of one consumer: 53 bits of its reply subject, which is no other delivery's until the
+ * consumer is reset.
+ */
+export function deliveryKey(
+  { consumerCreated, replySubject }: Pick<DeliveryClaim, 'consumerCreated' | 'replySubject'>,
+  reset: Reset | undefined,
+): number {
   let low = 0x9e37_79b9
   let high = 0x85eb_ca6b
-  for (const text of [consumerCreated, replySubject]) {
+  for (const text of [consumerCreated, replySubject, String(reset?.serverMs ?? '')]) {
     for (let at = 0; at < text.length; at += 1) {
       const code = text.charCodeAt(at)
       low = Math.imul(low ^ code, 0x9e37_79b1)

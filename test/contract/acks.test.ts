@@ -192,6 +192,57 @@ onEveryTarget((target) => {
         expect(await state(path)).toMatchObject({ num_ack_pending: 2 })
       })
 
+      test.each(['ack', 'nak', 'term', 'progress'] as const)(
+        'for %s when the consumer was reset, and its deliveries untouched',
+        async (action) => {
+          if (!target.supports.consumer_reset) return
+          const { path } = await makeFilled(2)
+          const before = await pull(path, 2)
+          await target.bridge.ok(`POST ${path}/reset`, { json: { seq: 1 } })
+
+          expect(await settleOne(at(before, 0), { action })).toEqual(STALE)
+          const after = await pull(path, 2)
+          expect(seqs(after)).toEqual([1, 2])
+          for (const delivery of before) expect(await settleOne(delivery, { action })).toEqual(STALE)
+          expect((await state(path)).num_ack_pending).toBe(2)
+          for (const delivery of after) expect(await settleOne(delivery, { action: 'ack' })).toEqual(OK)
+          expect((await state(path)).num_ack_pending).toBe(0)
+        },
+      )
+
+      test.each(['ack', 'nak', 'term'] as const)(
+        'never for a delivery after a reset, though the one before was settled with %s',
+        async (action) => {
+          if (!target.supports.consumer_reset) return
+          const { path } = await makeFilled(1)
+          await settleOne(await pullOne(path), { action })
+          await target.bridge.ok(`POST ${path}/reset`, { json: { seq: 1 } })
+          const after = await pullOne(path)
+
+          expect((await state(path)).num_ack_pending).toBe(1)
+          expect(await settleOne(after, { action: 'ack' })).toEqual(OK)
+          expect((await state(path)).num_ack_pending).toBe(0)
+        },
+      )
+
+      test.each(['ack', 'nak', 'term', 'progress'] as const)(
+        'for %s when the ack wait was shortened and another client has the message, renewed or not',
+        async (action) => {
+          const { path } = await makeFilled(2)
+          const [first, second] = (await pull(path, 2)) as [Delivery, Delivery]
+          const renewed = (await settleOne(second, { action: 'progress' })) as { ack_token: string }
+          await target.bridge.ok(`PUT ${path}`, { json: { ack_wait_ms: 1_500 } })
+          const others: Delivery[] = []
+          await until('both delivered again', async () => {
+            others.push(...(await pull(path, 2, 5_000)))
+            return others.length === 2
+          })
+
+          expect(await settleOne(first, { action })).toEqual(STALE)
+          expect(await settleOne(renewed, { action })).toEqual(STALE)
+        },
+      )
+
       test('when the stream was made again, and the deliveries of the new one untouched', async () => {
         const { stream, path } = await makeFilled(2)
         const [old] = await pull(path, 2)
@@ -205,6 +256,28 @@ onEveryTarget((target) => {
         expect(await state(path)).toMatchObject({ num_ack_pending: 2 })
       })
     })
+
+    test.each(['ack', 'nak', 'term', 'progress'] as const)(
+      'a lasting refusal in its result for %s where the consumer takes none',
+      async (action) => {
+        const { path } = await makeFilled(1, { ack_policy: 'none' })
+        const { ack_token: token } = await pullOne(path)
+
+        const { status, body } = await post({ acks: [{ token, action }] })
+
+        expect(status).toBe(200)
+        expect(body.results).toEqual([
+          {
+            error: expect.objectContaining({
+              code: 'refused_by_jetstream',
+              retryable: false,
+              side_effects: 'none',
+              detail: expect.stringContaining('ack_policy'),
+            }),
+          },
+        ])
+      },
+    )
 
     describe('a forged token', () => {
       const forged = {

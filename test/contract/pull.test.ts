@@ -200,6 +200,19 @@ onEveryTarget((target) => {
       expect(messages).toMatchObject([{ seq: 1, delivery_count: 2 }])
     })
 
+    test.each([0, 300])('200 without a message after max_deliver, wait_ms %s', async (wait_ms) => {
+      const { path, stream } = await makeFilled(1, { max_deliver: 2 })
+      for (const count of [1, 2]) {
+        const delivery = at((await pull(path, { wait_ms: 10_000 })).messages, 0)
+        expect(delivery.delivery_count).toBe(count)
+        await target.bridge.settle({ token: delivery.ack_token, action: 'nak' })
+      }
+
+      expect((await pull(path, { batch: 5, wait_ms })).messages).toEqual([])
+      await fill(stream, 2, 3)
+      expect(seqs((await pull(path, { batch: 5, wait_ms: 10_000 })).messages)).toEqual([2, 3])
+    })
+
     test('200 with an ack_deadline by the step of backoff_ms that is due, and no delivery after max_deliver', async () => {
       const { path } = await makeFilled(1, { backoff_ms: [1_000, 3_000], max_deliver: 3 })
       const deliveries: Delivery[] = []

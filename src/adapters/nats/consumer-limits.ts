@@ -12,6 +12,11 @@ export interface ConsumerLimits {
   readonly isPaused: boolean
   /** It delivers at the pace in which the messages were stored: what it holds back is not at hand. */
   readonly isPaced: boolean
+  /**
+   * How far it had delivered when it had nothing to deliver, and a request waited at it; undefined: it was not so. At
+   * nats-server 2.10 a request that wants to hear at once waits there in silence where it met a message past `max_deliver`.
+   */
+  readonly idleAt: number | undefined
   readonly maxBatch: number
   readonly maxBytes: number
   readonly maxExpiresMs: number
@@ -31,12 +36,15 @@ const limitOf = (value: unknown): number =>
   typeof value === 'number' && value > 0 ? value : Number.POSITIVE_INFINITY
 
 /** What the server has just said of a consumer's limits. */
-function limitsOf({ config, num_ack_pending: ackPending, paused = false }: ConsumerInfo) {
+function limitsOf(info: ConsumerInfo) {
+  const { config, num_ack_pending: ackPending, paused = false } = info
+  const isIdle = info.num_pending === 0 && info.num_waiting > 0 && info.num_redelivered > 0
   return {
     maxAckPending: config.ack_policy === 'none' ? Number.POSITIVE_INFINITY : limitOf(config.max_ack_pending),
     ackPending,
     isPaused: paused,
     isPaced: config.replay_policy === 'original',
+    idleAt: isIdle ? info.delivered.consumer_seq : undefined,
     maxBatch: limitOf(config.max_batch),
     maxBytes: limitOf(config.max_bytes),
     maxExpiresMs: nanosToMs(limitOf(config.max_expires)),

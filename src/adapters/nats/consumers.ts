@@ -112,9 +112,13 @@ export async function resetConsumer(
   stream: string,
   consumer: string,
   seq: number | undefined,
-): Promise<void> {
+): Promise<ConsumerInfo> {
   await requireLevel(connection, RESET_LEVEL, '2.14')
   // nats-server 2.15 does not answer where there is no such consumer.
   await consumerInfo(connection, stream, consumer)
-  await callApi(connection, pathOf('RESET', stream, consumer), seq === undefined ? {} : { seq })
+  return await callApi<ConsumerInfo>(
+    connection,
+    pathOf('RESET', stream, consumer),
+    seq === undefined ? {} : { seq },
+  )
 }

@@ -160,9 +160,13 @@ class Pull {
   }
 
   #quiet(afterFirst: boolean): Quiet {
+    let idleAt: number | undefined
     const isOver = async () => {
       const limits = await this.#look()
-      return limits.isPaced || roomOf(limits) === 0
+      // Twice, since a consumer with replicas sends what it has counted as delivered only once they have it.
+      const isIdle = limits.idleAt !== undefined && limits.idleAt === idleAt
+      idleAt = limits.idleAt
+      return limits.isPaced || roomOf(limits) === 0 || isIdle
     }
     const { stream, consumer } = this.#target
     const roundTripMs = knownLimits(this.#connection, stream, consumer)?.roundTripMs ?? 0
