@@ -1,6 +1,6 @@
 /** What one piece of work holds in memory: taken before it is there, given back once, refused or waited for where there is no room. */
 import { BridgeError } from './errors.ts'
-import { type Bound, HELD_KINDS, type HeldKind, type Ledger } from './ledger.ts'
+import { type Bound, HELD_KINDS, type HeldKind, type Ledger, type Part } from './ledger.ts'
 import type { Metrics } from './metrics.ts'
 import type { StartTimer } from './timers.ts'
 
@@ -47,6 +47,7 @@ const tooLate = () => new DOMException('The work that this is for is over.', 'Ab
 
 /** The holds of one process or Durable Object: what one gives back goes to the one that has waited longest. */
 export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHold {
+  const part: Part = new Set()
   const waiters = new Set<Waiter>()
   let isLooking = false
   let stopLooking = () => {}
@@ -75,15 +76,12 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
       : new BridgeError('too_many_requests', 'This host holds as many bytes for the credential as it may.')
   }
 
-  return (tenant) => {
-    const entry = ledger.open(tenant)
-    const byKind: Partial<Record<HeldKind, number>> = {}
+  const openHold: OpenHold = (tenant) => {
+    const entry = ledger.open(tenant, part)
     let isOver = false
     const change = (bytes: number, kind: HeldKind) => {
       // What comes after the end is of work that nobody waits for any more.
-      if (isOver) return
-      byKind[kind] = (byKind[kind] ?? 0) + bytes
-      ledger.change(entry, bytes, kind)
+      if (!isOver) ledger.change(entry, bytes, kind)
     }
     const hold: Hold = {
       requireRoom(bytes) {
@@ -129,7 +127,7 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
       keep(bytes, kind) {
         // First, so that the others do not count as none in between.
         change(bytes, kind)
-        for (const one of HELD_KINDS) change((one === kind ? bytes : 0) - (byKind[one] ?? 0), one)
+        for (const one of HELD_KINDS) change((one === kind ? bytes : 0) - entry.byKind[one], one)
         lookSoon()
       },
       release() {
@@ -140,4 +138,14 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
     }
     return hold
   }
+  lost.register(openHold, { ledger, part })
+  return openHold
 }
+
+/**
+ * Gives back what a Durable Object held that was reset or moved away under its requests: none of them comes to its end, and
+ * the isolate goes on with the others.
+ */
+const lost = new FinalizationRegistry<{ readonly ledger: Ledger; readonly part: Part }>(({ ledger, part }) =>
+  ledger.forget(part),
+)

@@ -16,9 +16,16 @@ interface Account {
 /** What one piece of work has in a ledger. */
 interface Entry {
   readonly tenant: string
+  readonly part: Part
+  readonly byKind: Record<HeldKind, number>
   account: Account | undefined
   bytes: number
 }
+
+/** What a process or a Durable Object has in a ledger: the work of it that holds anything. */
+export type Part = Set<Entry>
+
+const nothing = (): Record<HeldKind, number> => ({ bodies: 0, parsed: 0, answers: 0, buffers: 0 })
 
 /**
  * One for each memory there is: a Node process, or an isolate with all the Durable Objects in it. A tenant that goes over
@@ -27,7 +34,7 @@ interface Entry {
  */
 export class Ledger {
   /** Bytes by what they are. */
-  readonly held: Record<HeldKind, number> = { bodies: 0, parsed: 0, answers: 0, buffers: 0 }
+  readonly held = nothing()
   readonly #hostBytes: number
   readonly #tenantBytes: number
   readonly #accounts = new Map<string, Account>()
@@ -41,8 +48,8 @@ export class Ledger {
     this.#tenantBytes = MAX_MEMORY_BYTES_PER_TENANT
   }
 
-  open(tenant: string): Entry {
-    return { tenant, account: undefined, bytes: 0 }
+  open(tenant: string, part: Part): Entry {
+    return { tenant, part, byKind: nothing(), account: undefined, bytes: 0 }
   }
 
   /** Undefined: there is room. One piece of work alone may always have what it asks for, unless another tenant's is over. */
@@ -60,9 +67,11 @@ export class Ledger {
   /** Counts bytes, or with a negative number gives them back. */
   change(entry: Entry, bytes: number, kind: HeldKind): void {
     if (bytes === 0) return
+    if (entry.bytes === 0) entry.part.add(entry)
     entry.account ??= this.#accountOf(entry.tenant)
     const { account } = entry
     this.#shared -= this.#shareOf(account.bytes)
+    entry.byKind[kind] += bytes
     entry.bytes += bytes
     account.bytes += bytes
     this.#shared += this.#shareOf(account.bytes)
@@ -70,8 +79,14 @@ export class Ledger {
     if (account.bytes > this.#tenantBytes) this.#over ??= account
     else if (this.#over === account) this.#over = undefined
     if (entry.bytes !== 0) return
+    entry.part.delete(entry)
     entry.account = undefined
     if (account.bytes === 0) this.#accounts.delete(account.tenant)
+  }
+
+  /** A part is lost, with all that would have given anything back. */
+  forget(part: Part): void {
+    for (const entry of part) for (const kind of HELD_KINDS) this.change(entry, -entry.byKind[kind], kind)
   }
 
   #shareOf(bytes: number): number {

@@ -1,5 +1,7 @@
 /** The ledger of memory and what takes from it: by tenant and host, alone, in turns, and given back once. */
-import { describe, expect, test } from 'vitest'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, test, vi } from 'vitest'
 import { createHolds } from '../src/holds.ts'
 import { Ledger } from '../src/ledger.ts'
 import { BufferBudget, type Chunk } from '../src/live/seat.ts'
@@ -102,6 +104,34 @@ describe('a hold', () => {
     await expect(openHold('a').wait(1, 'answers', 20)).rejects.toMatchObject({ code: 'too_many_requests' })
     expect(held(ledger)).toBe(2 * MIB)
   })
+})
+
+test('what a lost Durable Object held is given back, and nothing of the others', async () => {
+  const { ledger, openHold, holdsOf } = open()
+  openHold('a').take(MIB)
+  const lose = () => {
+    const openLost = holdsOf()
+    const hold = openLost('b')
+    hold.take(100)
+    hold.take(50, 'answers')
+    openLost('b')
+      .wait(4 * MIB, 'answers', 1)
+      ?.catch(() => undefined)
+  }
+  lose()
+  expect(held(ledger)).toBe(MIB + 150)
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+
+  await vi.waitUntil(
+    () => {
+      collect()
+      return held(ledger) === MIB
+    },
+    { timeout: 20_000 },
+  )
+
+  expect(ledger.held).toEqual({ bodies: MIB, parsed: 0, answers: 0, buffers: 0 })
 })
 
 test('what waits for live readers is counted once, and only where there is room', () => {
