@@ -1,6 +1,6 @@
 /** Owns batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
 import { BatchRefused, BridgeError } from '../errors.ts'
-import type { JetStream, OutgoingMessage, PubAck, StoredMessage } from '../jetstream.ts'
+import type { JetStream, OutgoingMessage, PubAck, StoredMessage, StreamInfo } from '../jetstream.ts'
 import {
   BATCH_COMMIT,
   BATCH_SEQUENCE,
@@ -9,6 +9,10 @@ import {
   EXPECTED_LAST_SUBJECT_SEQ,
   EXPECTED_LAST_SUBJECT_SEQ_SUBJECT,
   EXPECTED_STREAM,
+  INCR,
+  ROLLUP,
+  SCHEDULE,
+  TTL,
 } from '../schemas/nats-headers.ts'
 import { delay, someAtOnce } from '../turns.ts'
 import { explainCondition } from './conditions.ts'
@@ -144,6 +148,11 @@ function createFinder(
       return async (message) =>
         (await findStream(streamOf, message, messages[0])) ?? (await findSize(message))
     }
+    case 'refused_by_jetstream': {
+      const findSetting = createSettingFinder(jetstream, createStreamFinder(jetstream))
+      return async (message) =>
+        EXPECTED_LAST_MSG_ID in message.headers ? refusal : await findSetting(message)
+    }
     default:
       return async ({ headers }) => (EXPECTED_LAST_MSG_ID in headers ? refusal : undefined)
   }
@@ -238,6 +247,31 @@ async function mostBytes(jetstream: JetStream, streamOf: StreamOf, { subject }: 
   const info = stream === undefined ? undefined : await ifPermitted(jetstream.streamInfo(stream))
   const most = Number(info?.config.max_msg_size ?? -1)
   return most < 0 ? undefined : most
+}
+
+/** What a stream has to allow for a header of a message. */
+const NEEDED: Readonly<Record<string, string>> = {
+  [TTL]: 'allow_msg_ttl',
+  [ROLLUP]: 'allow_rollup_hdrs',
+  [INCR]: 'allow_msg_counter',
+  [SCHEDULE]: 'allow_msg_schedules',
+}
+
+/** Finds what the stream of a message does not allow: JetStream says that of the batch as a whole, and not of which stream. */
+function createSettingFinder(jetstream: JetStream, streamOf: StreamOf) {
+  const known = new Map<string, Promise<StreamInfo | undefined>>()
+  return async ({ subject, headers }: OutgoingMessage): Promise<BridgeError | undefined> => {
+    const stream = await streamOf(subject)
+    if (stream === undefined) return undefined
+    const asking = known.get(stream) ?? ifPermitted(jetstream.streamInfo(stream))
+    known.set(stream, asking)
+    const info = await asking
+    const needed = ['allow_atomic', ...Object.keys(headers).flatMap((name) => NEEDED[name] ?? [])]
+    const missing = needed.find((setting) => info !== undefined && info.config[setting] !== true)
+    return missing === undefined
+      ? undefined
+      : new BridgeError('refused_by_jetstream', `Stream "${stream}" needs "${missing}": true.`)
+  }
 }
 
 async function findStream(streamOf: StreamOf, { subject }: OutgoingMessage, first = { subject }) {

@@ -26,7 +26,10 @@ onEveryTarget((target) => {
       const answer = await target.bridge.send(`POST ${publishPath(stream.subject('a'))}`, { headers, body })
       expect(answer).toMatchObject({
         status: 422,
-        body: { code: 'refused_by_jetstream', detail: expect.stringContaining(`"${setting}": true`) },
+        body: {
+          code: 'refused_by_jetstream',
+          detail: expect.stringContaining(`Stream "${stream.name}" needs "${setting}": true`),
+        },
       })
     })
 
@@ -42,5 +45,50 @@ onEveryTarget((target) => {
       expect(body.detail).toContain('"allow_atomic": true')
       expect(JSON.stringify(body.results)).toContain('\\"allow_atomic\\": true')
     })
+
+    test('names it, and blames only its own messages in an atomic batch over another stream', async () => {
+      if (!target.supports.atomic_batches) return
+      const [other, stream] = [await target.makeStream({ allow_atomic: true }), await target.makeStream()]
+      for (const streams of [
+        [other, stream],
+        [stream, other],
+      ]) {
+        const messages = streams.map((each) => ({ subject: each.subject('a'), data: 'x' }))
+        const answer = await target.bridge.send('POST /v1/messages', { json: { atomic: true, messages } })
+        const place = streams.indexOf(stream)
+        const detail = `Stream "${stream.name}" needs "allow_atomic": true.`
+        const results = streams.map((each) =>
+          each === stream
+            ? { error: { code: 'refused_by_jetstream', detail } }
+            : { error: { code: 'batch_refused' } },
+        )
+        expect(answer).toMatchObject({
+          status: 422,
+          body: { detail: `messages.${place}: ${detail}`, results },
+        })
+      }
+    })
+
+    test.each(PUBLISHES)(
+      'blames only the message of an atomic batch that asks for it by %j',
+      async (headers, setting, feature) => {
+        if (!target.supports.atomic_batches || (feature && !target.supports[feature])) return
+        const stream = await target.makeStream({ allow_atomic: true })
+        const messages = [
+          { subject: stream.subject('a'), data: 'x' },
+          { subject: stream.subject('b'), data: headers['Nats-Incr'] ? '' : 'x', headers },
+        ]
+        const answer = await target.bridge.send('POST /v1/messages', { json: { atomic: true, messages } })
+        expect(answer).toMatchObject({
+          status: 422,
+          body: {
+            results: [
+              { error: { code: 'batch_refused' } },
+              { error: { detail: `Stream "${stream.name}" needs "${setting}": true.` } },
+            ],
+          },
+        })
+      },
+    )
   })
 })

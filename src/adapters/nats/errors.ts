@@ -90,6 +90,8 @@ function membersOf({ err_code, description = '' }: ApiError, stream: string | un
   return current ? { current_seq: Number(current[0]) } : {}
 }
 
+const nameOf = (stream: string | undefined) => (stream === undefined ? 'The stream' : `Stream "${stream}"`)
+
 /**
  * Turns the error of an API reply or a `PubAck` into ours; JetStream's description of a refusal is shown. `stream`: the
  * one that a `PubAck` names.
@@ -97,7 +99,7 @@ function membersOf({ err_code, description = '' }: ApiError, stream: string | un
 export function fromApiError(error: ApiError, stream?: string): BridgeError {
   const code = codeOf(error)
   const needed = NEEDED[error.err_code ?? 0]
-  const said = `JetStream: ${error.description ?? 'no description'}.${needed ? ` The stream needs ${needed}.` : ''}`
+  const said = `JetStream: ${error.description ?? 'no description'}.${needed ? ` ${nameOf(stream)} needs ${needed}.` : ''}`
   const off = SWITCHED_OFF[error.err_code ?? 0]
   const detail = off ?? (code === 'jetstream_unavailable' ? 'JetStream cannot answer now.' : said)
   return new BridgeError(code, detail, { cause: error, members: membersOf(error, stream) })
