@@ -77,7 +77,7 @@ export class Ledger {
     this.#shared += this.#shareOf(account.bytes)
     this.held[kind] += bytes
     if (account.bytes > this.#tenantBytes) this.#over ??= account
-    else if (this.#over === account) this.#over = undefined
+    else if (this.#over === account) this.#over = this.#anyOver()
     if (entry.bytes !== 0) return
     entry.part.delete(entry)
     entry.account = undefined
@@ -87,6 +87,12 @@ export class Ledger {
   /** A part is lost, with all that would have given anything back. */
   forget(part: Part): void {
     for (const entry of part) for (const kind of HELD_KINDS) this.change(entry, -entry.byKind[kind], kind)
+  }
+
+  /** What has to be told goes over without being asked, also beside another. */
+  #anyOver(): Account | undefined {
+    for (const account of this.#accounts.values()) if (account.bytes > this.#tenantBytes) return account
+    return undefined
   }
 
   #shareOf(bytes: number): number {

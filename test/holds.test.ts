@@ -54,6 +54,17 @@ describe('a hold', () => {
     expect(() => openHold('c').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
   })
 
+  test('has no more than its share beside another that went over its own unasked, and is so still', () => {
+    const { openHold } = open()
+    const [first, second, third] = [openHold('a'), openHold('b'), openHold('c')]
+    first.take(3 * MIB)
+    second.keep(3 * MIB, 'answers')
+    first.release()
+    expect(() => third.take(3 * MIB)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    second.release()
+    third.take(3 * MIB)
+  })
+
   test('gives back once, and counts nothing after its end', () => {
     const { ledger, openHold } = open()
     const hold = openHold('a')
