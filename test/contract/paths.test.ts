@@ -91,6 +91,31 @@ onEveryTarget((target) => {
     },
   )
 
+  describe.each([
+    ['subject', `/v1/streams/STREAM/messages?limit=1&subject=X`],
+    ['subject', `/v1/streams/STREAM/messages/last?subject=X`],
+    ['subject', `/v1/streams/STREAM/subjects?subject=X`],
+    ['cursor', `/v1/streams/STREAM/messages?cursor=X`],
+    ['query', `/v1/streams/STREAM/messages?X=1`],
+  ])('%s of the query of %s', (name, path) => {
+    test.each(['%A4%A2', '%a', '%', 'a%zz', '%ed%a0%80'])(
+      `400 naming ${name} when it is %s`,
+      async (value) => {
+        const answer = await send('GET', pathOf(path, value))
+        expect(answer).toMatchObject(problem(400, 'invalid_request', { side_effects: 'none' }))
+        expect(answer.body?.errors?.[0]?.field).toBe(name)
+      },
+    )
+  })
+
+  test('200 for a filter that is well encoded, a plus sign and an encoded percent sign in it', async () => {
+    const orders = await target.makeStream()
+    const subject = orders.subject('100%25+é')
+    await target.bridge.publish(subject)
+    const answer = await target.bridge.page(orders.name, { subject })
+    expect(answer.messages.map((message) => message.subject)).toEqual([subject])
+  })
+
   test('400 naming the parameter when a name holds an encoded slash', async () => {
     expect(await send('GET', '/v1/streams/a%2Fb')).toMatchObject(problem(400, 'invalid_request'))
     expect(await send('GET', `${stream.path}/consumers/a%2fb`)).toMatchObject(problem(400, 'invalid_request'))
