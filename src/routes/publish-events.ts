@@ -12,6 +12,7 @@ import {
   compileSubject,
   keyOf,
   readBinaryEvent,
+  requireSeenMembers,
   toMessage,
 } from '../schemas/cloud-event.ts'
 import { readEventHeaders } from '../schemas/cloud-event-headers.ts'
@@ -41,11 +42,16 @@ function toOutgoing(event: CloudEvent, toSubject: ToSubject, toId: MessageIdOf):
 const maxBytesOf = (c: Context<AppEnv>, { maxPayloadBytes }: ServerInfo) =>
   Math.min(maxPayloadBytes, c.get('dependencies').settings.MAX_BODY_BYTES)
 
+function readEvent(value: unknown): CloudEvent {
+  requireSeenMembers(value)
+  return parseInput(cloudEventSchema, value)
+}
+
 /** Structured mode: the body is the event. */
 export async function answerEvent(c: Context<AppEnv>, template: string | undefined): Promise<Response> {
   const toSubject = compileSubject(template)
   return await withJson(c, c.get('dependencies').settings.MAX_BATCH_BYTES, async (body, counts) => {
-    const event = parseInput(cloudEventSchema, parseExactly(decode(body, counts)))
+    const event = readEvent(parseExactly(decode(body, counts)))
     counts.publishes(1, true)
     return await answerPublish(c, toOutgoing(event, toSubject, c.get('session').messageIdOf))
   })
@@ -76,7 +82,7 @@ export async function answerEvents(c: Context<AppEnv>, template: string | undefi
   const toId = c.get('session').messageIdOf
   return await publishers.hold(c.get('caller').tenant, async () => {
     await askServer(c)
-    const read = (value: unknown) => toOutgoing(parseInput(cloudEventSchema, value), toSubject, toId)
+    const read = (value: unknown) => toOutgoing(readEvent(value), toSubject, toId)
     return await withJson(c, settings.MAX_BATCH_BYTES, async (body, counts) => {
       const events = parseInput(eventsSchema, parseExactly(decode(body, counts)))
       counts.publishes(events.length, false)

@@ -111,8 +111,16 @@ function faultsOf(event: Readonly<Record<string, unknown>>): [name: string, mess
   return faults
 }
 
+const NAME_RULE = `must be named by 1 to ${MAX_NAME_LENGTH} of a to z and 0 to 9`
+
+/** Throws `invalid_request` for a member that the schema of an object would not see, and lose. */
+export function requireSeenMembers(event: unknown): void {
+  if (typeof event === 'object' && event !== null && Object.hasOwn(event, '__proto__'))
+    throw refuse('__proto__', NAME_RULE)
+}
+
 function extensionFault(name: string, value: unknown): string | undefined {
-  if (!ATTRIBUTE_NAME.test(name)) return `must be named by 1 to ${MAX_NAME_LENGTH} of a to z and 0 to 9`
+  if (!ATTRIBUTE_NAME.test(name)) return NAME_RULE
   return extension.safeParse(value).error?.issues[0]?.message
 }
 

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type { Published } from './client.ts'
 import { openEvents } from './events.ts'
 import { at, problem, range, refusal } from './expectations.ts'
+import { failed } from './results.ts'
 import { onEveryTarget, type TestStream } from './target.ts'
 
 type Headers = Record<string, string>
@@ -283,6 +284,22 @@ onEveryTarget((target) => {
             body: 'x',
           }),
         ).toMatchObject(refusal(field))
+    })
+
+    test('400 for a member named __proto__, alone and in a batch, and no event without it', async () => {
+      const orders = await target.makeStream()
+      const event = `{"specversion":"1.0","id":"1","source":"/a","type":"t","subject":"${orders.subject('a')}","__proto__":"v"}`
+
+      expect(
+        await target.bridge.send('POST /v1/messages', { headers: { 'Content-Type': EVENT }, body: event }),
+      ).toMatchObject(refusal('__proto__'))
+      expect(
+        await target.bridge.send('POST /v1/messages', {
+          headers: { 'Content-Type': BATCH },
+          body: `[${event}]`,
+        }),
+      ).toMatchObject({ body: { results: [failed(0, 400, 'invalid_request')] } })
+      expect((await target.bridge.page(orders.name)).messages).toEqual([])
     })
 
     test.each<[string, Headers]>([
