@@ -18,8 +18,8 @@ import { ask, asking, JSON_TYPE, mustAsk } from './tenant-fleet.ts'
 
 const MIB = 1_048_576
 /** Of each host: one at a time, and fifty at once. */
-const ALONE = { full: 1_500, part: 50 } as const
-const CROWD = { full: 9_000, part: 450 } as const
+const ALONE = { full: 1_000, part: 50 } as const
+const CROWD = { full: 9_500, part: 450 } as const
 const CROWD_SIZE = 50
 const SUBJECTS = { full: 50_000, part: 2_000 } as const
 const LARGE_MESSAGES = 12

@@ -29,7 +29,7 @@ export interface SwarmReport {
 /** Of a request that was sent whole and is read. */
 const ANSWER_MS = 30_000
 /** How long a client that is not read from, half-sent or slow holds its connection at most. */
-const HOLD_MS = 1_500
+const HOLD_MS = 800
 const LEAVE_MS = 200
 const SLOW_BYTE_MS = 20
 /** A problem is bounded whatever was wrong; results of a batch are not problems of the request. */
