@@ -44,11 +44,16 @@ export function subjectFault(text: string): string | undefined {
   return undefined
 }
 
+/** JetStream takes it for a literal token, which is hardly what its author means. */
+const isHalfWildcard = (token: string) => token.length > 1 && /[*>]/.test(token)
+
 export function filterFault(text: string): string | undefined {
   if (text.length > MAX_SUBJECT_BYTES) return SUBJECT_TOO_LONG
   const tokens = text.split('.')
   const tail = tokens.indexOf('>')
   if (tail !== -1 && tail !== tokens.length - 1) return '> must be the last token'
+  if (tokens.some(isHalfWildcard))
+    return 'must have * and > as whole tokens: inside of one they match nothing else'
   return subjectFault(tokens.map((token) => (token === '*' || token === '>' ? 'any' : token)).join('.'))
 }
 

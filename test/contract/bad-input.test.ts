@@ -236,6 +236,31 @@ onEveryTarget((target) => {
       }
     })
 
+    test.each(['s1*', '*s1', 's>', 'a*b', '**', '>>', '*>'])(
+      'a refusal that names the filter with %s, which JetStream takes for a literal token',
+      async (token) => {
+        const filter = `${stream.subject(token)}.x`
+        const query = { subject: filter }
+        const answers = await Promise.all([
+          target.bridge.send(`GET ${stream.path}/messages`, { query }),
+          target.bridge.send(`GET ${stream.path}/messages/last`, { query }),
+          target.bridge.send(`GET ${stream.path}/subjects`, { query }),
+        ])
+        for (const answer of answers) expect(answer).toMatchObject(refusal('subject(.0)?'))
+        const json = { filter_subjects: [filter] }
+        expect(await target.bridge.send(`PUT ${stream.path}/consumers/half`, { json })).toMatchObject(
+          refusal('filter_subjects.0'),
+        )
+        expect(await target.bridge.send(`POST ${stream.path}/purge`, { json: { filter } })).toMatchObject(
+          refusal('filter'),
+        )
+        const made = { name: 'HALF', subjects: [filter], storage: 'memory' }
+        expect(await target.bridge.send('POST /v1/streams', { json: made })).toMatchObject(
+          refusal('subjects.0'),
+        )
+      },
+    )
+
     test('a refusal, or an answer, but no failure for a request with thousands of headers', async () => {
       const headers = Object.fromEntries(Array.from({ length: 4_096 }, (_, n) => [`X-Filler-${n}`, 'x']))
 
