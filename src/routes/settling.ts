@@ -217,10 +217,20 @@ async function explainUnsettled(
   throw new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
 }
 
+/**
+ * The delay that has JetStream wait as long as the client says. JetStream counts it from one ack wait ago, which with a
+ * back-off is its first step, and then waits for the step of this delivery. Source: nats-server, server/consumer.go.
+ */
+function delayOf(ack: Ack, info: ConsumerInfo, deliveryCount: number): number | undefined {
+  const waitMs = waitOf(info, deliveryCount)
+  const wantedMs = ack.delay === 'backoff' ? waitMs : ack.delay_ms
+  return wantedMs === undefined ? undefined : wantedMs - waitMs + waitOf(info, 1)
+}
+
 function toAction(ack: Ack, { info }: Look, { deliveryCount }: DeliveryClaim): AckAction {
   switch (ack.action) {
     case 'nak':
-      return { action: 'nak', delayMs: ack.delay === 'backoff' ? waitOf(info, deliveryCount) : ack.delay_ms }
+      return { action: 'nak', delayMs: delayOf(ack, info, deliveryCount) }
     case 'term':
       return { action: 'term', reason: ack.reason }
     default:

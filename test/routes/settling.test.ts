@@ -154,6 +154,26 @@ describe.each(HOSTS)('acks on %s', (host) => {
     expect((await near.pull(path, { wait_ms: 2_000 })).messages).toEqual([])
   })
 
+  it.each([
+    ['delay', { delay: 'backoff' }],
+    ['delay_ms', { delay_ms: 1_000 }],
+  ] as const)('nak with %s: waits that long at each step of a back-off, not longer', async (_, how) => {
+    const path = await make(1, { backoff_ms: [2_000, 1_000, 300_000, 1_000], max_deliver: 9 })
+    for (const count of [1, 2]) {
+      const delivery = at(await pull(near, path), 0)
+      expect(delivery.delivery_count).toBe(count)
+      expect(await settle(near, delivery, { action: 'nak', ...how })).toEqual(OK)
+    }
+    const third = at(await pull(near, path), 0)
+    expect(third.delivery_count).toBe(3)
+
+    expect(await settle(near, third, { action: 'nak', delay_ms: 1_000 })).toEqual(OK)
+
+    // The step of this delivery is five minutes.
+    const fourth = at(await pull(near, path), 0)
+    expect(fourth.delivery_count).toBe(4)
+  })
+
   it('on a slow and uneven connection: ok only for what is not delivered again', async () => {
     proxy.setWeather({ latencyMs: [100, 300] })
     const ackWaitMs = 5_000
