@@ -71,8 +71,12 @@ export interface Dependencies extends Limits {
 }
 
 export interface AppEnv {
-  /** On Node: the request as it came. */
-  Bindings: { readonly incoming?: { readonly url?: string } }
+  Bindings: {
+    /** On Node: the request as it came. */
+    readonly incoming?: { readonly url?: string }
+    /** The parts of the Durable Object that answers: an isolate has one app for all of them. */
+    readonly dependencies?: Dependencies
+  }
   Variables: {
     requestId: string
     dependencies: Dependencies

@@ -28,10 +28,14 @@ interface Bindings extends Readonly<Record<string, unknown>> {
 
 interface Bridge {
   readonly dependencies: Dependencies
-  fetch(request: Request): Response | Promise<Response>
+  /** `of`: the parts of a Durable Object; absent: those of the isolate. */
+  fetch(request: Request, of?: Dependencies): Response | Promise<Response>
 }
 
-/** The app of the isolate: it answers what asks nothing of JetStream, and words refusals. */
+/**
+ * The app of the isolate: it answers what asks nothing of JetStream, and words refusals; with the parts of a Durable Object it
+ * is that one's, too. An app for each would be most of what an object takes, and whoever makes up credentials has one made for each.
+ */
 let front: Bridge | undefined
 
 /** What a request passes on its way to being refused. */
@@ -74,7 +78,7 @@ function openFront(env: Bindings): Bridge {
   const dependencies = createParts(settings, { metrics, openHold, openSession: () => NO_SESSION })
   for (const note of settingNotes(env)) console.warn(note)
   const app = createApp(dependencies)
-  return { dependencies, fetch: (request) => app.fetch(request) }
+  return { dependencies, fetch: (request, of = dependencies) => app.fetch(request, { dependencies: of }) }
 }
 
 export default {
@@ -188,19 +192,21 @@ const ownHeaders = () => ({
  * nothing that matters; evicted, the next request builds it again.
  */
 export class SluiceHost {
-  readonly #app: ReturnType<typeof createApp>
+  readonly #app: Bridge
+  readonly #dependencies: Dependencies
 
   constructor(_state: unknown, env: Bindings) {
-    const settings = readSettings(env)
+    front ??= openFront(env)
+    this.#app = front
+    const { settings } = front.dependencies
     const metrics = newMetrics()
     const openHold = openHolds(settings, metrics)
     const sessions = createSessions(settings, metrics, openHold)
-    this.#app = createApp(
-      createParts(settings, { metrics, openHold, openSession: (caller) => sessions.open(caller) }),
-    )
+    const openSession = (caller: Caller) => sessions.open(caller)
+    this.#dependencies = createParts(settings, { metrics, openHold, openSession })
   }
 
   fetch(request: Request): Response | Promise<Response> {
-    return this.#app.fetch(request)
+    return this.#app.fetch(request, this.#dependencies)
   }
 }

@@ -9,20 +9,31 @@ import { identify, isPublic, rememberCaller } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
 import { headFault } from './heads.ts'
 import { requirePlainPath } from './paths.ts'
-import { createResumption, isAttempt, mayResume, noteOutcome } from './resumed-events.ts'
+import { createResumption, isAttempt, mayResume, noteOutcome, type Resumption } from './resumed-events.ts'
+
+type Dispatch = (request: Request, env: unknown) => Response | Promise<Response>
+
+/** The resumptions of an app: those of each Durable Object, or of the process. */
+function createResumptions(dispatch: Dispatch): (dependencies: Dependencies) => Resumption {
+  const known = new WeakMap<Dependencies, Resumption>()
+  return (dependencies) => {
+    const resumption = known.get(dependencies) ?? createResumption({ dependencies, dispatch })
+    known.set(dependencies, resumption)
+    return resumption
+  }
+}
 
 /**
- * One middleware for all of it: each more would cost every request about a microsecond of Node's time.
+ * One middleware for all of it: each more would cost every request about a microsecond of Node's time. `byDefault`: where
+ * the host gives a request no other parts.
  * `dispatch`: the whole app. What it throws is answered here; what handlers throw comes to `app.onError`.
  */
-export function receive(
-  dependencies: Dependencies,
-  dispatch: (request: Request, env: unknown) => Response | Promise<Response>,
-): MiddlewareHandler<AppEnv> {
-  const { settings, publicAddress } = dependencies
-  const resumption = createResumption({ dependencies, dispatch })
+export function receive(byDefault: Dependencies, dispatch: Dispatch): MiddlewareHandler<AppEnv> {
+  const { settings, publicAddress } = byDefault
+  const resumptionOf = createResumptions(dispatch)
   const listedOrigins = new Set(settings.CORS_ORIGINS)
   return async (c, next) => {
+    const dependencies = c.env?.dependencies ?? byDefault
     const beganAt = performance.now()
     const isClients = !isAttempt(c.req.raw)
     if (isClients) dependencies.metrics.inFlight.add(1)
@@ -37,7 +48,8 @@ export function receive(
       if (fault) throw fault
       if (settings.LOOPBACK_ONLY) admitHost(c, publicAddress)
       const preflight = admitOrigin(c, listedOrigins, publicAddress)
-      const resumed = isClients && mayResume(c.req.raw, c.req.path) ? await resumption.answer(c) : undefined
+      const mayBeResumed = isClients && mayResume(c.req.raw, c.req.path)
+      const resumed = mayBeResumed ? await resumptionOf(dependencies).answer(c) : undefined
       const made = preflight ?? resumed
       if (made) c.res = made
       else {
