@@ -48,6 +48,11 @@ const startNats = async (port: number): Promise<void> => {
 }
 
 if (process.env.WRANGLER_COMMAND === 'dev') {
+  const unheeded = ['HOST', 'DATA_DIR'].filter((name) => process.env[name])
+  if (unheeded.length > 0)
+    console.log(
+      `${unheeded.join(' and ')}: of no effect on wrangler dev, which has .dev.vars and .sluice/dev.`,
+    )
   const { natsPort, written } = await readDevVars()
   if (natsPort !== undefined) await startNats(natsPort)
   if (written) {

@@ -1,4 +1,4 @@
-/** `wrangler dev` in a fresh clone: it makes itself settings, has a nats-server, and leaves nothing running. */
+/** `npm run dev` in a fresh clone: it listens where PORT says, makes itself settings, has a nats-server, and leaves nothing running. */
 import { once } from 'node:events'
 import { readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -27,7 +27,7 @@ const listens = async (port: number): Promise<boolean> => {
   }
 }
 
-describe.runIf(HOSTS.includes('workerd'))('wrangler dev in a fresh clone', () => {
+describe.runIf(HOSTS.includes('workerd'))('npm run dev in a fresh clone', () => {
   let folder: string
   let wrangler: Server
   let url: string
@@ -37,14 +37,16 @@ describe.runIf(HOSTS.includes('workerd'))('wrangler dev in a fresh clone', () =>
     const [port = 0, inspector = 0] = await freePorts(2)
     url = `http://127.0.0.1:${port}`
     wrangler = await startServer({
-      name: 'wrangler dev',
-      command: process.execPath,
-      args: [
-        join(folder, 'node_modules', 'wrangler', 'bin', 'wrangler.js'),
-        ...['dev', '--ip', '127.0.0.1', '--port', `${port}`, '--inspector-port', `${inspector}`],
-      ],
+      name: 'npm run dev',
+      command: 'npm',
+      args: ['run', 'dev', '--', '--ip', '127.0.0.1', '--inspector-port', `${inspector}`],
       cwd: folder,
-      env: { ...process.env, ...WRANGLER_ENV, WRANGLER_LOG_PATH: join(folder, '.sluice', 'wrangler') },
+      env: {
+        ...process.env,
+        ...WRANGLER_ENV,
+        PORT: `${port}`,
+        WRANGLER_LOG_PATH: join(folder, '.sluice', 'wrangler'),
+      },
       logPath: join(folder, '.sluice', 'wrangler.log'),
     })
     const isReady = async () => {
