@@ -9,6 +9,7 @@ import { getNatsServer } from './nats-server.ts'
 import { startNode } from './node-host.ts'
 import { freePorts } from './ports.ts'
 import { type Ending, logTail, type Server } from './processes.ts'
+import { whyNotReached } from './reach-nats.ts'
 import { readStartOptions, SECRET_SETTINGS, type StartOptions, StartRefused } from './start-options.ts'
 import { getWorkerBundle } from './worker-bundle.ts'
 import { startWorkerd } from './workerd.ts'
@@ -47,6 +48,9 @@ const endWhenItEnds = (name: string, ended: Promise<Ending>, log?: string): void
     void end(1)
   })
 }
+
+const TAKES_ANY =
+  'AUTH=nats: the nats-server started here takes any credential. For users of your own set NATS_URL: README.md has such a NATS.'
 
 const startNats = async (dataDir: string): Promise<string> => {
   const { path } = await getNatsServer('current', say)
@@ -107,15 +111,23 @@ const greet = (url: string, auth: string): void => {
 /** NATS may be started after Sluice: it is asked again as often, ms. */
 const READINESS_PAUSE_MS = 500
 
-/** Waits until NATS answers through Sluice, and says each new reason why it does not. */
+/**
+ * Waits until NATS answers through Sluice, and says each new reason why it does not. Sluice itself is asked only where NATS can
+ * be reached: it logs each answer.
+ */
 const waitForNats = async (url: string, natsUrl: string): Promise<void> => {
   let told = ''
-  while (!ending) {
-    const reason = await whyNotReady(url)
-    if (reason === undefined) return
+  const tell = (reason: string) => {
     if (reason !== told)
       say(`Sluice listens at ${url} and is not ready. NATS_URL=${natsUrl}: ${reason} Trying again …`)
     told = reason
+  }
+  while (!ending) {
+    const unreachable = await whyNotReached(natsUrl)
+    const reason =
+      unreachable === undefined ? await whyNotReady(url) : `NATS cannot be reached. ${unreachable}`
+    if (reason === undefined) return
+    tell(reason)
     await delay(READINESS_PAUSE_MS)
   }
 }
@@ -126,6 +138,7 @@ const main = async (): Promise<void> => {
   const { dataDir, loopback } = options
   let natsUrl = options.natsUrl
   if (!natsUrl) {
+    if (options.auth === 'nats') say(TAKES_ANY)
     endings.push(await claimDataDir(dataDir))
     natsUrl = await startNats(dataDir)
   }

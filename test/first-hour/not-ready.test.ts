@@ -32,10 +32,38 @@ describe.each(HOSTS)('npm start on %s', (host) => {
     const [client = 0, websocket = 0, monitor = 0] = await freePorts(3)
     const natsUrl = `ws://127.0.0.1:${websocket}`
     started = await startSluice(host, { NATS_URL: natsUrl })
-    await started.says(`NATS_URL=${natsUrl}: NATS cannot be reached.`)
+    await started.says(`NATS_URL=${natsUrl}: NATS cannot be reached. ${natsUrl}: connect ECONNREFUSED`)
     expect(started.said()).not.toContain('is ready')
 
     nats = await startNats({ ports: { client, websocket, monitor } })
+    await started.says('Sluice is ready at')
+  })
+
+  test('says where it looked for NATS, and that the ordinary port of NATS is not the one that it needs', {
+    timeout: START_MS,
+  }, async () => {
+    const [client = 0, websocket = 0, monitor = 0, nobody = 0] = await freePorts(4)
+    nats = await startNats({ ports: { client, websocket, monitor } })
+    const [ordinary, closed] = [`ws://127.0.0.1:${client}`, `ws://127.0.0.1:${nobody}`]
+    started = await startSluice(host, { NATS_URL: `${ordinary},${closed}`, LOG: 'all' })
+    await started.says(`${ordinary} is no WebSocket`)
+    await started.says(`${closed}: connect ECONNREFUSED`)
+    const isOfReadiness = (line: string) => line.includes('/readyz')
+    expect(started.said().split('\n').filter(isOfReadiness)).toEqual([])
+
+    expect((await fetch(`${started.url}/readyz`)).status).toBe(503)
+    await started.says(/"route":"\/readyz".*\n/)
+    const line = started.said().split('\n').find(isOfReadiness) ?? ''
+    const { cause } = JSON.parse(line) as { cause: string }
+    for (const url of [ordinary, closed]) expect(cause).toContain(`answers at ${url}.`)
+    expect(cause).not.toContain('    at ')
+  })
+
+  test('says with AUTH=nats that its own nats-server takes any credential', {
+    timeout: START_MS,
+  }, async () => {
+    started = await startSluice(host, { AUTH: 'nats' })
+    await started.says('the nats-server started here takes any credential')
     await started.says('Sluice is ready at')
   })
 

@@ -6,10 +6,11 @@ import {
   credsAuthenticator,
   type NatsConnection,
 } from 'nats.ws'
+import type { BridgeError } from '../../errors.ts'
 import type { NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { soon } from '../../turns.ts'
-import { fromDialFailure, hasCode, refusedCredential, unavailable } from './errors.ts'
+import { fromDialFailure, hasCode, refusedCredential, unavailable, unreachable } from './errors.ts'
 
 const PING_INTERVAL_MS = 10_000
 const PINGS_UNANSWERED = 2
@@ -135,7 +136,7 @@ async function dialOne({ url, timeoutMs, options, signal }: Attempt): Promise<Na
     return await connect({ ...dialOptions(url, timeoutMs, factory), ...options })
   } catch (err) {
     closeAll()
-    throw sockets.some(({ refused }) => refused) ? refusedCredential(err) : fromDialFailure(err)
+    throw sockets.some(({ refused }) => refused) ? refusedCredential(err) : fromDialFailure(err, url)
   } finally {
     signal.removeEventListener('abort', closeAll)
     dialed.abort()
@@ -178,11 +179,11 @@ export async function dial(settings: Settings, credential: NatsCredential): Prom
   }
 }
 
-/** Begins the next when one fails or `shareMs` are over. Throws what is no matter of the address, and the last failure. */
+/** Begins the next when one fails or `shareMs` are over. Throws what is no matter of the address, or what all failed for. */
 function firstOf<Done>(attempts: readonly (() => Promise<Done>)[], shareMs: number): Promise<Done> {
   return new Promise((resolve, reject) => {
     let begun = 0
-    let failed = 0
+    const failures: BridgeError[] = []
     let timer: ReturnType<typeof setTimeout> | undefined
     const end = (settle: () => void) => {
       begun = attempts.length
@@ -197,10 +198,9 @@ function firstOf<Done>(attempts: readonly (() => Promise<Done>)[], shareMs: numb
       timer = setTimeout(begin, shareMs)
       attempt().then(
         (done) => end(() => resolve(done)),
-        (failure) => {
-          failed += 1
-          if (!hasCode(failure, 'jetstream_unavailable') || failed === attempts.length)
-            end(() => reject(failure))
+        (failure: unknown) => {
+          if (!hasCode(failure, 'jetstream_unavailable')) return end(() => reject(failure))
+          if (failures.push(failure) === attempts.length) end(() => reject(unreachable(failures)))
           else begin()
         },
       )

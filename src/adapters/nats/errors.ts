@@ -155,10 +155,29 @@ function refusedByNats(thrown: unknown): BridgeError {
   return refusedTo(context.operation === 'publish' ? 'publish' : 'subscribe', subject, thrown)
 }
 
-/** Turns a failed dial into ours: the credential was refused, or nobody answers. */
-export function fromDialFailure(thrown: unknown): BridgeError {
+/** What is logged of a failed dial: where, and what little the runtimes say of why. Where in this program says nothing. */
+function dialReason(thrown: unknown, url: string): string {
+  const { protocol, host } = new URL(url)
+  const where = `at ${protocol}//${host}`
+  if (clientCode(thrown) === ClientCode.Timeout) return `NATS does not answer in time ${where}.`
+  const said = thrown instanceof Error ? thrown.message.trim() : ''
+  return `No WebSocket of NATS answers ${where}.${said === '' ? '' : ` ${said}`}`
+}
+
+/** Turns a failed dial of `url` into ours: the credential was refused, or nobody answers. */
+export function fromDialFailure(thrown: unknown, url: string): BridgeError {
   if (REFUSED_CREDENTIAL.has(clientCode(thrown))) return refusedCredential(thrown)
-  return new BridgeError('jetstream_unavailable', 'NATS cannot be reached.', { cause: thrown })
+  return new BridgeError('jetstream_unavailable', 'NATS cannot be reached.', {
+    cause: dialReason(thrown, url),
+  })
+}
+
+/** No address of a cluster answers, each for its own reason. */
+export function unreachable(failures: readonly BridgeError[]): BridgeError {
+  const [first] = failures
+  if (first && failures.length === 1) return first
+  const causes = failures.map(({ message, cause }) => (typeof cause === 'string' ? cause : message))
+  return new BridgeError('jetstream_unavailable', 'NATS cannot be reached.', { cause: causes.join(' ') })
 }
 
 /** Nobody listens on the subject that was asked: for an API subject JetStream is away, else it depends. */
