@@ -49,7 +49,7 @@ class Settling {
     const before = settled.find(key)
     // Asked once more, such as after its answer was lost, it is answered what it was answered.
     if (before?.isSure) return before.ending === ack.action ? OK : STALE
-    if (ack.action === 'progress') return await this.#answer(this.#settle(ack, claim, before))
+    if (ack.action === 'progress') return await this.#answer(this.#settle(ack, claim, before, () => {}))
     const answer = this.#answer(this.#end(ack, { ending: ack.action, key, claim, before }))
     settled.begin(key, ack.action, answer)
     return await answer
@@ -78,18 +78,28 @@ class Settling {
     }: { ending: Ending; key: number; claim: DeliveryClaim; before: Settled | undefined },
   ): Promise<AckResult> {
     const { settled } = this.#session
+    let deliveredSeq: number | undefined
     try {
-      const result = await this.#settle(ack, claim, before)
+      const result = await this.#settle(ack, claim, before, (seq) => {
+        deliveredSeq = seq
+      })
       if (result === OK) settled.remember(key, { ending, isSure: true })
       return result
     } catch (failure) {
       const isUnknown = failure instanceof BridgeError && failure.code === 'jetstream_timeout'
-      if (isUnknown && ending === 'nak') settled.remember(key, { ending, isSure: false })
+      if (isUnknown && ending === 'nak' && deliveredSeq !== undefined)
+        settled.remember(key, { ending, isSure: false, deliveredSeq })
       throw failure
     }
   }
 
-  async #settle(ack: Ack, claim: DeliveryClaim, before: Settled | undefined): Promise<AckResult> {
+  /** `sending`: called with how far the consumer has delivered, right before JetStream is sent anything. */
+  async #settle(
+    ack: Ack,
+    claim: DeliveryClaim,
+    before: Settled | undefined,
+    sending: (deliveredSeq: number) => void,
+  ): Promise<AckResult> {
     const { jetstream, serverClock, ackTokens } = this.#session
     const earliest = serverClock.atLeast(Date.now())
     if (earliest !== undefined && claim.deadlineMs <= earliest) return STALE
@@ -100,6 +110,7 @@ class Settling {
         'The consumer has `ack_policy` `none`: nothing it delivers is acknowledged.',
       )
     if (this.#isOver(claim, look, before) || !(await isItsConsumer(jetstream, look.info, claim))) return STALE
+    sending(look.info.delivered.consumer_seq)
     const sentAt = Date.now()
     await jetstream
       .settle(claim.replySubject, toAction(ack, look, claim))
@@ -128,7 +139,7 @@ class Settling {
     if (info.delivered.consumer_seq < claim.consumerSeq) return true
     // Something was delivered since: where one message may be unsettled at a time, or this one went back, it is over.
     return (
-      before !== undefined ||
+      (before !== undefined && info.delivered.consumer_seq !== before.deliveredSeq) ||
       (info.delivered.consumer_seq > claim.consumerSeq && info.config.max_ack_pending === 1)
     )
   }

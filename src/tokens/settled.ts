@@ -8,6 +8,8 @@ export type Ending = 'ack' | 'nak' | 'term'
 export interface Settled {
   readonly ending: Ending
   readonly isSure: boolean
+  /** Where it is not sure: how far the consumer had delivered before that was sent. */
+  readonly deliveredSeq?: number
 }
 
 /** Deliveries that went back: JetStream would let their tokens settle another client's delivery. */

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Ack, type Client, type ConsumerBody, createClient, type Delivery } from '../contract/client.ts'
 import { at, until } from '../contract/expectations.ts'
 import { startProxy, type TcpProxy } from '../faults/proxy.ts'
+import { startSwallowingRelay } from '../publishing/swallowing-relay.ts'
 import { HOSTS, newTokenKey, startHost, type TestHost } from '../support/host.ts'
 import { startNats, type TestNats } from '../support/nats.ts'
 
@@ -139,6 +140,30 @@ describe.each(HOSTS)('acks on %s', (host) => {
       expect([again, (await state(path)).num_ack_pending]).toEqual([STALE, 1])
       expect(await settle(near, other, { action: 'ack' })).toEqual(OK)
     } else expect(again).toEqual(OK)
+  })
+
+  it('a nak that was not sent, since nothing was heard of the consumer, is sent when it comes again', async () => {
+    const path = await make(3)
+    const relay = await startSwallowingRelay(nats.wsUrl)
+    const env = { TOKEN_KEYS: tokenKey, REQUEST_TIMEOUT_MS: '500' }
+    const bridge = await startHost(host, { natsUrl: relay.wsUrl, env })
+    try {
+      const client = await createClient(bridge.url)
+      const first = at(await pull(client, path, 3), 0)
+      relay.swallow()
+      expect((await settle(client, first, { action: 'nak' })).error).toMatchObject({
+        code: 'jetstream_timeout',
+      })
+      relay.cut()
+      await until('NATS is there again', async () => (await client.send(`GET ${path}`)).status === 200)
+
+      expect(await settle(client, first, { action: 'nak' })).toEqual(OK)
+
+      expect(await pull(near, path)).toMatchObject([{ seq: 1, delivery_count: 2 }])
+    } finally {
+      await bridge.stop()
+      await relay.close()
+    }
   })
 
   it('nak with "delay": "backoff": delivered again after the step that is due, and not before', async () => {
