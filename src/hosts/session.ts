@@ -10,6 +10,7 @@ import type { StreamReader } from '../reading.ts'
 import type { Scans } from '../scans.ts'
 import { ServerClock } from '../server-clock.ts'
 import type { Settings } from '../settings.ts'
+import { createTimers } from '../timers.ts'
 import { createAckTokens } from '../tokens/ack.ts'
 import { createCursors } from '../tokens/cursor.ts'
 import { createMessageIds } from '../tokens/message-id.ts'
@@ -17,6 +18,7 @@ import type { Keyring } from '../tokens/seal.ts'
 import { SettledDeliveries } from '../tokens/settled.ts'
 import { tagMarkOf } from '../tokens/tag-mark.ts'
 import { delay } from '../turns.ts'
+import { lookUpInTurn } from './lookups.ts'
 
 /** How long JetStream may take to delete the consumers of feeds, ms. */
 const FEEDS_CLOSE_MS = 250
@@ -95,7 +97,9 @@ export function openSession(
     }
   }
   const changing = changingStreams(connection.jetstream, onStreamChange)
-  const jetstream: JetStream = { ...connection.jetstream, ...changing, pull }
+  const lookups = { startTimer: createTimers(), waitMs: settings.REQUEST_TIMEOUT_MS }
+  const getMessage = lookUpInTurn(connection.jetstream.getMessage, lookups)
+  const jetstream: JetStream = { ...connection.jetstream, ...changing, getMessage, pull }
   const scan = scans.of(tenant)
   const reader = createStreamReader(jetstream, {
     heartbeatMs: settings.HEARTBEAT_MS,

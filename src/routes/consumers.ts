@@ -152,23 +152,20 @@ export const consumers = createRouter()
     const { offset = 0 } = c.req.valid('query')
     const { session } = c.var
     // Each consumer has the stream asked for the message at its ack floor.
-    const { items, total } = await session.scan(c.req.raw.signal, async (signal) => {
-      const page = await session.jetstream.listConsumers(stream, offset)
+    const list = await session.scan(c.req.raw.signal, async (signal) => {
+      const { items, total } = await session.jetstream.listConsumers(stream, offset)
       const info = await session.jetstream.streamInfo(stream)
-      const encoded = await someAtOnce(page.items, CONSUMERS_AT_ONCE, async (one) => {
+      const timeOf = onceForEach((seq: number) => {
         signal.throwIfAborted()
-        return await encodeAt(session, one, info)
+        return timeAt(session.jetstream, info, seq)
       })
-      return { items: encoded, total: page.total }
+      const consumers = await someAtOnce(items, CONSUMERS_AT_ONCE, (one) =>
+        encodeAt(session, one, { info, timeOf }),
+      )
+      const next = offset + items.length
+      return { consumers, total, next_offset: next < total ? next : null }
     })
-    const next = offset + items.length
-    return declared(
-      answerList(c, {
-        consumers: items,
-        total,
-        next_offset: next < total ? next : null,
-      }),
-    )
+    return declared(answerList(c, list))
   })
   .openapi(putConsumerRoute, async (c) => {
     const { stream, consumer } = c.req.valid('param')
@@ -241,16 +238,33 @@ async function describe(session: Session, stream: string, consumer: string) {
   return encode(session, await session.jetstream.consumerInfo(stream, consumer))
 }
 
-async function encode(session: Session, info: ConsumerInfo) {
-  return encodeAt(session, info, await session.jetstream.streamInfo(info.stream_name))
+async function encode(session: Session, consumer: ConsumerInfo) {
+  const info = await session.jetstream.streamInfo(consumer.stream_name)
+  return encodeAt(session, consumer, { info, timeOf: (seq) => timeAt(session.jetstream, info, seq) })
 }
 
-async function encodeAt({ cursors, jetstream }: Session, info: ConsumerInfo, stream: StreamInfo) {
+/** A stream, and when its messages were stored. */
+interface Times {
+  readonly info: StreamInfo
+  timeOf(seq: number): Promise<string | undefined>
+}
+
+async function encodeAt({ cursors }: Session, info: ConsumerInfo, { info: stream, timeOf }: Times) {
   const scope = cursors.scope(info.stream_name, filtersOf(info))
   const seq = info.ack_floor.stream_seq
-  const time = await timeAt(jetstream, stream, seq)
+  const time = await timeOf(seq)
   const position = { seq, created: stream.created, ...(time === undefined ? {} : { time }) }
   return encodeConsumer(info, scope.seal(position))
+}
+
+/** Asks once for each key, however often it is asked. */
+function onceForEach<Key, Value>(ask: (key: Key) => Promise<Value>): (key: Key) => Promise<Value> {
+  const asked = new Map<Key, Promise<Value>>()
+  return (key) => {
+    const known = asked.get(key) ?? ask(key)
+    asked.set(key, known)
+    return known
+  }
 }
 
 /** When the message at a sequence was stored: a cursor without it does not show that the stream has lost its tail since. */
