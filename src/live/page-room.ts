@@ -31,8 +31,11 @@ export class PageRoom {
     this.#stream = stream
     this.#known = known.get(connection) ?? new Map()
     known.set(connection, this.#known)
-    const likely = MARGIN * limit * (this.#known.get(stream) ?? MAX_BATCH_BYTES)
-    const batchBytes = Math.min(maxBytes, MAX_BATCH_BYTES, Math.max(likely, LEAST_BYTES))
+    const usual = this.#known.get(stream)
+    const likely = MARGIN * limit * (usual ?? MAX_BATCH_BYTES)
+    const bounded = Math.min(maxBytes, MAX_BATCH_BYTES, Math.max(likely, LEAST_BYTES))
+    // One message always comes, however few bytes are asked for.
+    const batchBytes = Math.max(bounded, usual ?? 0)
     this.#stepBytes = COPIES * batchBytes * Math.max(1, filters.length)
   }
 
@@ -61,8 +64,9 @@ export class PageRoom {
   settle(page: Page): Page {
     if (!this.#room) return page
     const bytes = heldBytes(page.messages)
-    this.#countTo(bytes)
+    // First, also where there is no room for it: so that it is not read in vain again and again.
     if (page.messages.length > 0) this.#learn(bytes / page.messages.length)
+    this.#countTo(bytes)
     return { ...page, heldBytes: bytes }
   }
 

@@ -17,6 +17,8 @@ import { Tail, type TailParts } from './tail.ts'
 
 /** The first page of a tail: small, so that the answer begins soon. */
 const FIRST_STEP = { limit: 100, maxBytes: 262_144 }
+/** A reader waits so long for room for it, ms. */
+const ROOM_MS = 2_000
 /** What waits for all slow readers of a connection together. */
 const MAX_BUFFERED_BYTES = 33_554_432
 /** A wait is cut into pieces, since a runtime takes a stream without a timer for hung. */
@@ -90,20 +92,27 @@ export function createStreamReader(jetstream: JetStream, options: ReaderOptions)
     duplicateWindowOf: (stream) => incarnations.duplicateWindowOf(stream),
 
     async tail(request) {
-      const reading = readPage(jetstream, { ...request, ...FIRST_STEP }, scan)
-      const following = requireFollowed(feeds, request.stream)
-      following.catch(() => undefined)
-      const first = await reading
-      await following
-      admit()
-      const leave = () => tail.dismiss()
-      const onEnd = () => {
-        guests.delete(leave)
-        request.onEnd()
+      const memory = parts.openHold?.()
+      const room = memory ? { room: { hold: memory, withinMs: ROOM_MS } } : {}
+      try {
+        const reading = readPage(jetstream, { ...request, ...FIRST_STEP, ...room }, scan)
+        const following = requireFollowed(feeds, request.stream)
+        following.catch(() => undefined)
+        const first = await reading
+        await following
+        admit()
+        const leave = () => tail.dismiss()
+        const onEnd = () => {
+          guests.delete(leave)
+          request.onEnd()
+        }
+        const tail = new Tail(parts, { ...request, onEnd }, { first, memory })
+        guests.add(leave)
+        return new ReadableStream<Uint8Array>(tail, { highWaterMark: 0 })
+      } catch (failure) {
+        memory?.release()
+        throw failure
       }
-      const tail = new Tail(parts, { ...request, onEnd }, first)
-      guests.add(leave)
-      return new ReadableStream<Uint8Array>(tail, { highWaterMark: 0 })
     },
 
     dismiss() {

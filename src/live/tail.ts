@@ -15,7 +15,9 @@ import { type At, movedTo, upTo } from './places.ts'
 import { type Chunk, joinBytes, type LiveItem, type Seat } from './seat.ts'
 
 /** One step of history; small, since it waits in memory for a slow reader. */
-const STEP = { limit: 500, maxBytes: 1_048_576 }
+const STEP = { limit: 500, maxBytes: 262_144 }
+/** What is being written is there as text and as bytes. */
+const COPIES = 2
 /** What is written at once of what waits for a reader. */
 const MAX_WRITE_BYTES = 262_144
 /** workerd drops an answer whose client left before it began, and says nothing. */
@@ -32,6 +34,11 @@ export interface TailParts {
   readonly scan?: Scan | undefined
   /** Opens what the host counts memory by; absent: nobody counts. */
   readonly openHold?: (() => Hold) | undefined
+}
+
+interface TailBegin {
+  readonly first: Page
+  readonly memory: Hold | undefined
 }
 
 /**
@@ -55,13 +62,13 @@ export class Tail {
   #isDismissed = false
   #ended = false
 
-  /** `first`: the page that settled where the tail begins. */
-  constructor(parts: TailParts, request: TailRequest, first: Page) {
+  /** `first`: the page that settled where the tail begins; `memory` has what it holds, and is released with the tail. */
+  constructor(parts: TailParts, request: TailRequest, { first, memory }: TailBegin) {
     this.#parts = parts
     this.#request = request
-    this.#memory = parts.openHold?.()
+    this.#memory = memory
     this.#position = first.position
-    this.#history = this.#begin(first)
+    this.#history = this.#begin([first])
     this.#stopWaiting = parts.startTimer(() => this.#end(), FIRST_PULL_MS)
     this.#count('readersCatchingUp')
   }
@@ -200,13 +207,21 @@ export class Tail {
     return this.#reading || !controller ? undefined : this.pull(controller)
   }
 
-  async *#begin(first: Page): AsyncGenerator<string, Seat, undefined> {
+  /** What one step has read does not outlive it: a reader may wait for long, and many of them do. */
+  async *#begin(pages: Page[]): AsyncGenerator<string, Seat, undefined> {
+    yield* this.#firstEvents(pages)
+    return yield* this.#toLiveEnd(undefined)
+  }
+
+  *#firstEvents(pages: Page[]): Generator<string, void, undefined> {
+    const first = pages.pop()
+    if (!first) return
     // Together: a position counts as written from its page's first event on.
-    const events = [...this.#pageEvents(first)].join('')
+    const [events = ''] = this.#pageEvents(first)
     // An id at once: a client that is cut off before it has one comes back as a new one, which an outage would refuse.
     const cursor = events === '' ? this.#request.scope.seal(this.#position) : undefined
     yield retryEvent(cursor) + events
-    return yield* this.#toLiveEnd(undefined)
+    this.#memory?.keep(0, 'answers')
   }
 
   /** `failure`: what ended the last stay at the live end, if not the reader's own slowness. */
@@ -256,21 +271,25 @@ export class Tail {
 
   /** Reads until the leader has no more, and no further than `lastSeq`: what comes after that waits at the seat. */
   async *#readUpTo(lastSeq: number): AsyncGenerator<string, void, undefined> {
-    for (;;) {
-      const { seq } = this.#position
-      // Where there is nothing to read, the position is checked and no more.
-      const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
-      const hold = this.#memory
-      const room = hold ? { room: { hold, withinMs: this.#parts.heartbeatMs } } : {}
-      const request = { ...this.#request, ...step, ...room, from: { position: this.#position } }
-      const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request, this.#parts.scan))
-      if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
-      yield* this.#pageEvents(page)
-      if (page.position.seq >= lastSeq) return
-      if (page.upToDate && lastSeq === Number.POSITIVE_INFINITY) return
-      // It has lost its tail, and the feed is to end.
-      if (page.upToDate) throw new BridgeError('jetstream_unavailable', 'The stream ends before its feed.')
-    }
+    while (yield* this.#readStep(lastSeq));
+  }
+
+  /** Answers whether there is more. */
+  async *#readStep(lastSeq: number): AsyncGenerator<string, boolean, undefined> {
+    const { seq } = this.#position
+    // Where there is nothing to read, the position is checked and no more.
+    const step = seq >= lastSeq ? { ...STEP, limit: 1 } : STEP
+    const hold = this.#memory
+    const room = hold ? { room: { hold, withinMs: this.#parts.heartbeatMs } } : {}
+    const request = { ...this.#request, ...step, ...room, from: { position: this.#position } }
+    const page = upTo(lastSeq, await readPage(this.#parts.jetstream, request, this.#parts.scan))
+    if (page.position.seq > seq || page.position.time !== undefined) this.#position = page.position
+    yield* this.#pageEvents(page)
+    if (page.position.seq >= lastSeq) return false
+    if (page.upToDate && lastSeq === Number.POSITIVE_INFINITY) return false
+    // It has lost its tail, and the feed is to end.
+    if (page.upToDate) throw new BridgeError('jetstream_unavailable', 'The stream ends before its feed.')
+    return true
   }
 
   *#pageEvents(page: Page): Iterable<string> {
@@ -278,7 +297,7 @@ export class Tail {
     if (text === '') return this.#memory?.keep(0, 'answers')
     this.#parts.metrics.deliveries.add(page.messages.length)
     if (page.gap) this.#parts.metrics.gaps.add(1)
-    this.#memory?.keep(text.length, 'answers')
+    this.#memory?.keep(COPIES * text.length, 'answers')
     yield text
     this.#memory?.keep(0, 'answers')
   }
