@@ -46,6 +46,12 @@ const WRITES =
   "must begin with a token of its own: what begins with $, _INBOX or a wildcard may be one of NATS's own subjects"
 const READS = "must not begin with $ or _INBOX, where NATS's own subjects are"
 
+const API =
+  'must be a JetStream API, under $JS or a token of its own: requests of the stream are published there'
+
+/** The API of another domain or account is under $JS, or where an import puts it. */
+const isForeignApi = (prefix: string) => writes(prefix) && firstToken(prefix) !== '$JS'
+
 /** A first token that stands for any, in a filter of more than one token. */
 const isAnyFirst = (filter: string) => filter === '>' || filter.startsWith('*.')
 /** A first token of a destination that comes out of the subject: `$1`, `{{wildcard(1)}}`. */
@@ -72,6 +78,7 @@ export function reservedParts(config: JetStreamConfig): readonly ReservedPart[] 
   const checkSource = (field: string, value: unknown) => {
     const { filter_subject, subject_transforms, external } = recordOf(value)
     check(`${field}.filter_subject`, filter_subject, becomes, READS)
+    check(`${field}.external.api`, recordOf(external).api, isForeignApi, API)
     check(`${field}.external.deliver`, recordOf(external).deliver, writes, WRITES)
     for (const [index, one] of listOf(subject_transforms).entries())
       checkTransform(`${field}.subject_transforms.${index}`, one)

@@ -54,6 +54,10 @@ const REACHING: readonly (readonly [field: string, config: (own: string) => obje
   ]),
   ['mirror.filter_subject', (own) => ({ mirror: { name: own, filter_subject: '_INBOX.>' } })],
   ['sources.0.filter_subject', (own) => ({ sources: [{ name: own, filter_subject: '$KV.B.>' }] })],
+  ...['_INBOX.abc', '_R_.x', '$SYS.REQ', '$KV.B', '>'].map(
+    (api) =>
+      ['sources.0.external.api', (own: string) => ({ sources: [{ name: own, external: { api } }] })] as const,
+  ),
   [
     'sources.0.external.deliver',
     (own) => ({ sources: [{ name: own, external: { api: '$JS.hub.API', deliver: '_INBOX' } }] }),
