@@ -84,6 +84,8 @@ export interface AppEnv {
     session: Session
     /** Ends the use of the session by the handler; what uses it for longer says so itself. */
     leave: () => void
+    /** Gives back the request's slot: it waits for messages, and has one of those who wait. */
+    waits: () => void
     /** What every answer to this request carries. */
     headers: Record<string, string>
     /** The answer that carries them already. */

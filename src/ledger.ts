@@ -27,6 +27,11 @@ export type Part = Set<Entry>
 
 const nothing = (): Record<HeldKind, number> => ({ bodies: 0, parsed: 0, answers: 0, buffers: 0 })
 
+/** So much, of what a host has, is there besides for tenants that hold little. */
+const KEPT_SHARE = 0.125
+/** What a tenant that holds nothing else may always have: there are no more tenants than sessions. */
+const SMALL_BYTES = 65_536
+
 /**
  * One for each memory there is: a Node process, or an isolate with all the Durable Objects in it. A tenant that goes over
  * its share, which one piece of work alone may, takes nothing from the others: what it has over the share is not counted
@@ -42,17 +47,29 @@ export class Ledger {
   #shared = 0
   /** The one that is over its share. */
   #over: Account | undefined
+  /** What is kept for tenants that hold no more than `#littleBytes`. */
+  readonly #keptBytes: number
+  readonly #littleBytes: number
+  readonly #smallBytes: number
 
   constructor({ MAX_MEMORY_BYTES, MAX_MEMORY_BYTES_PER_TENANT }: Settings) {
     this.#hostBytes = MAX_MEMORY_BYTES
     this.#tenantBytes = MAX_MEMORY_BYTES_PER_TENANT
+    // Where one tenant may have all of it, there is nobody to keep anything for.
+    const isShared = this.#tenantBytes < this.#hostBytes
+    this.#keptBytes = isShared ? this.#hostBytes * KEPT_SHARE : 0
+    this.#littleBytes = this.#keptBytes / 2
+    this.#smallBytes = isShared ? SMALL_BYTES : 0
   }
 
   open(tenant: string, part: Part): Entry {
     return { tenant, part, byKind: nothing(), account: undefined, bytes: 0 }
   }
 
-  /** Undefined: there is room. One piece of work alone may always have what it asks for, unless another tenant's is over. */
+  /**
+   * Undefined: there is room. One piece of work alone may always have what it asks for, unless another tenant's is over. However
+   * many tenants fill the host, those that hold little find room besides, and a small piece of work fits always.
+   */
   boundOver(entry: Entry, bytes: number): Bound | undefined {
     const account = entry.account ?? this.#accounts.get(entry.tenant)
     const own = account?.bytes ?? 0
@@ -61,7 +78,8 @@ export class Ledger {
       if (this.#over !== undefined && this.#over !== account) return 'host'
     }
     const more = this.#shareOf(own + bytes) - this.#shareOf(own)
-    return this.#shared + more > this.#hostBytes ? 'host' : undefined
+    const hostBytes = this.#hostBytes + (own + bytes <= this.#littleBytes ? this.#keptBytes : 0)
+    return this.#shared + more > hostBytes && own + bytes > this.#smallBytes ? 'host' : undefined
   }
 
   /** Counts bytes, or with a negative number gives them back. */

@@ -7,7 +7,8 @@ import type { Settings } from './settings.ts'
 /** What a client occupies while it is held. */
 export interface Slots {
   /**
-   * Takes a slot for a tenant. The answer gives it back; calling that again does nothing.
+   * Takes a slot for a tenant. The answer gives it back; calling that again does nothing. A tenant that has none gets one also
+   * where the host is full: however many others fill it, they shut nobody out. There are no more of those than sessions.
    * Throws `host_full` where the host has none left, and a 429 where the tenant has as many as it may.
    */
   take(tenant: string): () => void
@@ -30,6 +31,10 @@ export interface Limits {
   readonly resumers: Slots
   /** Of requests that wait for messages. */
   readonly waits: Slots
+  /** Of requests whose credential NATS has not accepted yet. */
+  readonly arrivals: Slots
+  /** Of requests whose answer has not begun; one that waits for messages has its slot among `waits` instead. */
+  readonly requests: Slots
   /** Of requests that publish many messages. */
   readonly publishers: Slots
   /** What a request holds in memory. */
@@ -57,6 +62,18 @@ export function createLimits(settings: Settings, metrics: Metrics, openHold: Ope
       tenantCode: 'too_many_requests',
       held: metrics.waiting,
     }),
+    arrivals: createSlots(settings, metrics, {
+      hostLimit: 'MAX_REQUESTS',
+      tenantLimit: 'MAX_REQUESTS_PER_TENANT',
+      tenantCode: 'too_many_requests',
+      held: metrics.arriving,
+    }),
+    requests: createSlots(settings, metrics, {
+      hostLimit: 'MAX_REQUESTS',
+      tenantLimit: 'MAX_REQUESTS_PER_TENANT',
+      tenantCode: 'too_many_requests',
+      held: metrics.underWay,
+    }),
     publishers: createSlots(settings, metrics, {
       hostLimit: 'MAX_PUBLISHERS',
       tenantLimit: 'MAX_PUBLISHERS_PER_TENANT',
@@ -81,11 +98,12 @@ function createSlots(settings: Settings, { refused }: Metrics, kind: SlotKind): 
 
   const slots: Slots = {
     take(tenant) {
-      if (all >= settings[hostLimit]) {
+      const own = byTenant.get(tenant) ?? 0
+      if (all >= settings[hostLimit] && own > 0) {
         refused[hostLimit].add(1)
         throw new BridgeError('host_full', 'This host holds as many clients as it may.')
       }
-      if ((byTenant.get(tenant) ?? 0) >= settings[tenantLimit]) {
+      if (own >= settings[tenantLimit]) {
         refused[tenantLimit].add(1)
         throw new BridgeError(tenantCode, `The credential may have ${settings[tenantLimit]} at once.`)
       }

@@ -120,6 +120,10 @@ const plainSchema = z.object({
   MAX_WAITING: integer(1, 1_000_000, 10_000),
   /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
   MAX_WAITING_PER_TENANT: wholeNumber(1, 1_000_000),
+  /** Requests of a host whose answers have not begun at most, beside those that wait for messages: each holds some 12 KiB. */
+  MAX_REQUESTS: integer(1, 1_000_000, 8_192),
+  /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
+  MAX_REQUESTS_PER_TENANT: wholeNumber(1, 1_000_000),
   /** Requests of a host that publish many messages at most: each holds up to about a MiB, or a batch. */
   MAX_PUBLISHERS: integer(1, 1_000_000, 256),
   /** Those of one credential; default: as `MAX_MEMORY_BYTES_PER_TENANT`. */
@@ -171,6 +175,7 @@ const SHARES = [
   ['MAX_READERS_PER_TENANT', 'MAX_READERS'],
   ['MAX_RESUMING_PER_TENANT', 'MAX_RESUMING'],
   ['MAX_WAITING_PER_TENANT', 'MAX_WAITING'],
+  ['MAX_REQUESTS_PER_TENANT', 'MAX_REQUESTS'],
   ['MAX_PUBLISHERS_PER_TENANT', 'MAX_PUBLISHERS'],
   ['MAX_MEMORY_BYTES_PER_TENANT', 'MAX_MEMORY_BYTES'],
 ] as const

@@ -31,7 +31,19 @@ describe('a hold', () => {
     openHold('a').take(2 * MIB)
     expect(() => openHold('a').take(1)).toThrow(expect.objectContaining({ code: 'too_many_requests' }))
     openHold('b').take(2 * MIB)
-    expect(() => openHold('c').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    expect(() => openHold('c').take(MIB)).toThrow(expect.objectContaining({ code: 'host_full' }))
+  })
+
+  test('has room for a tenant that holds little, however many others fill the host', () => {
+    const { openHold } = open()
+    openHold('a').take(2 * MIB)
+    openHold('b').take(2 * MIB)
+    openHold('c').take(MIB / 4)
+    openHold('d').take(MIB / 4)
+    // All that is kept is taken: a small piece of each still fits.
+    expect(() => openHold('e').take(MIB / 4)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    for (const tenant of ['e', 'f', 'g']) openHold(tenant).take(65_536)
+    expect(() => openHold('e').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
   })
 
   test('has what it asks for alone of its tenant, one tenant at a time', () => {
@@ -51,7 +63,7 @@ describe('a hold', () => {
     const other = openHold('b')
     other.take(2 * MIB)
     expect(() => other.take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
-    expect(() => openHold('c').take(1)).toThrow(expect.objectContaining({ code: 'host_full' }))
+    expect(() => openHold('c').take(MIB)).toThrow(expect.objectContaining({ code: 'host_full' }))
   })
 
   test('has no more than its share beside another that went over its own unasked, and is so still', () => {

@@ -157,7 +157,9 @@ class HostSessions implements Sessions {
 
   #makeRoom(): void {
     if (this.#accepted.size < this.#settings.MAX_CONNECTIONS) return
-    const idle = [...this.#accepted].find(([, session]) => !session.isInUse())
+    const all = [...this.#accepted]
+    // A connection without a request is hung up after a while anyway, and the next request dials again.
+    const idle = all.find(([, session]) => !session.isInUse()) ?? all.find(([, session]) => !session.isUsed())
     if (!idle) {
       this.#metrics.refused.MAX_CONNECTIONS.add(1)
       throw new BridgeError('too_many_requests', 'Too many credentials are in use at once.')

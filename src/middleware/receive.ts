@@ -116,11 +116,23 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   admitAmbient(c, caller)
   const session = dependencies.openSession(caller)
   c.set('session', session)
-  c.set('leave', session.use())
+  const leave = session.use()
+  c.set('leave', leave)
   // Before NATS has accepted who sends a request, nothing is read of its body and nothing is kept of it.
   const admitting = session.admitted()
-  if (admitting) await signIn(c, caller, admitting)
+  const { arrivals, requests } = dependencies
+  if (admitting) {
+    // Where there is no slot for it, nobody hears of its end.
+    admitting.catch(() => undefined)
+    await arrivals.hold(caller.tenant, () => signIn(c, caller, admitting))
+  }
   rememberCaller(c.req.raw, caller, true)
+  const release = requests.take(caller.tenant)
+  c.set('waits', release)
+  c.set('leave', () => {
+    leave()
+    release()
+  })
 }
 
 async function signIn(c: Context<AppEnv>, caller: Caller, admitting: Promise<void>): Promise<void> {

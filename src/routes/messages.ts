@@ -150,7 +150,12 @@ function readPages(
   return async (how) => {
     const room = { hold, withinMs }
     const read = () => c.var.session.reader.page({ ...request, room, from: origin, ...how, ...patience })
-    const page = await (patience ? waits.hold(c.var.caller.tenant, read) : read())
+    const wait = () =>
+      waits.hold(c.var.caller.tenant, () => {
+        c.var.waits()
+        return read()
+      })
+    const page = await (patience ? wait() : read())
     origin = { position: page.position }
     withinMs = ROOM_ON_THE_WAY_MS
     patience = undefined
@@ -222,7 +227,13 @@ async function answerLines(
   type: string,
 ) {
   const { metrics, openHold, startTimer } = c.var.dependencies
-  const hold = openHold(c.var.caller.tenant)
+  const held = openHold(c.var.caller.tenant)
+  const leave = c.var.session.use()
+  const release = () => {
+    held.release()
+    leave()
+  }
+  const hold: Hold = { ...held, release }
   try {
     const readPage = readPages(c, stream, query, { ...reading, hold })
     const pages = await openPages(readPage, query.limit ?? Number.POSITIVE_INFINITY)

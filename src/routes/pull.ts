@@ -124,7 +124,11 @@ export const pull = createRouter()
         if (atHand && (longestWaitMs === 0 || atHand[1].length > 0)) return encodePulled(c, ...atHand, form)
         startsToWait()
         const pull = () => pullWithin(longestWaitMs)
-        const pulled = await (longestWaitMs > 0 ? waits.hold(c.var.caller.tenant, pull) : pull())
+        const wait = () => {
+          c.var.waits()
+          return pull()
+        }
+        const pulled = await (longestWaitMs > 0 ? waits.hold(c.var.caller.tenant, wait) : pull())
         return encodePulled(c, ...pulled, form)
       },
       failed: (problem) => JSON.stringify({ messages: [], num_pending: 0, error: problem }),
