@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run } from '../../scripts/processes.ts'
 import { HOSTS } from '../support/host.ts'
-import { readExamples, splitOutput, toScript, withoutChance } from './readme.ts'
+import { readBlocks, readExamples, splitOutput, toScript, withoutChance } from './readme.ts'
 import { type Started, startSluice } from './started.ts'
 
 const START_MS = 120_000
@@ -36,6 +36,15 @@ describe.each(HOSTS)('npm start on %s', (host) => {
       expect(withoutChance(outputs[index] ?? '')).toBe(withoutChance(shown))
     },
   )
+
+  test('the page that follows the stream by EventSource hears what is there', async () => {
+    const [page = ''] = readBlocks('What it is for', 'js')
+    const script = page.replaceAll('http://127.0.0.1:8787', started.url)
+    const end = `events.addEventListener('caught_up', () => events.close())\n`
+    const args = ['--experimental-eventsource', '--input-type=module', '-e', script + end]
+    const { stdout } = await run(process.execPath, args)
+    expect(stdout).toBe('message {"id":7}\ncaught up: what comes from here on is new\n')
+  })
 
   test('the commands that it greets with work as they are printed', async () => {
     const greeting = started

@@ -48,3 +48,13 @@ export function withoutChance(output: string): string {
     .replaceAll(/\}\{/g, '}\n{')
     .trim()
 }
+
+/** The blocks of a section in their order; `kind`: the language that they say. */
+export function readBlocks(heading: string, kind: string): string[] {
+  const text = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  const [, section = ''] = text.split(`\n## ${heading}\n`)
+  const blocks = section
+    .split('\n## ')[0]
+    ?.matchAll(new RegExp(`^\`\`\`${kind}\\n((?:(?!\`\`\`).*\\n)*)\`\`\`$`, 'gm'))
+  return [...(blocks ?? [])].map(([, block = '']) => block)
+}
