@@ -80,7 +80,7 @@ function deliveredFrom(
         ? receivedAt + offset.leastMs - roundTripMs(offset) / 2
         : askedAt + offset.leastMs,
     )
-    const isSinceReset = reset !== undefined && (askedAt ?? receivedAt) >= reset.heardMs
+    const isSinceReset = reset !== undefined && receivedAt >= reset.askedMs
     return isSinceReset ? Math.max(from, reset.serverMs) : from
   }
 }

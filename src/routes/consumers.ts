@@ -200,11 +200,11 @@ export const consumers = createRouter()
   .openapi(resetConsumerRoute, async (c) => {
     const { stream, consumer } = c.req.valid('param')
     const { session } = c.var
+    const askedMs = Date.now()
     const { ts } = await session.jetstream.resetConsumer(stream, consumer, c.req.valid('json').seq)
     // Its time has parts of a millisecond: the next whole one is after it.
     const serverMs = Date.parse(ts ?? '') + 1
-    if (!Number.isNaN(serverMs))
-      session.settled.noteReset(stream, consumer, { serverMs, heardMs: Date.now() })
+    if (!Number.isNaN(serverMs)) session.settled.noteReset(stream, consumer, { serverMs, askedMs })
     return c.json(await describe(session, stream, consumer), 200)
   })
 

@@ -49,8 +49,8 @@ class Ring {
 export interface Reset {
   /** When, by the server's clock. */
   readonly serverMs: number
-  /** When that was heard of, by the host's. */
-  readonly heardMs: number
+  /** When that was asked for, by the host's: what it had received before is of before. */
+  readonly askedMs: number
 }
 
 /** Consumers that are remembered as reset. */

@@ -225,6 +225,18 @@ onEveryTarget((target) => {
         },
       )
 
+      test('never for what a pull gets that waited over a reset', async () => {
+        if (!target.supports.consumer_reset) return
+        const { path } = await makeFilled(1)
+        await settleOne(await pullOne(path), { action: 'ack' })
+        const waiting = pullOne(path)
+        await until('it waits', async () => (await state(path)).num_waiting > 0)
+        await target.bridge.ok(`POST ${path}/reset`, { json: { seq: 1 } })
+
+        expect(await settleOne(await waiting, { action: 'ack' })).toEqual(OK)
+        expect((await state(path)).num_ack_pending).toBe(0)
+      })
+
       test.each(['ack', 'nak', 'term', 'progress'] as const)(
         'for %s when the ack wait was shortened and another client has the message, renewed or not',
         async (action) => {
