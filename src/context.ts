@@ -73,7 +73,13 @@ export interface Dependencies extends Limits {
 export interface AppEnv {
   Bindings: {
     /** On Node: the request as it came. */
-    readonly incoming?: { readonly url?: string }
+    readonly incoming?: { readonly url?: string; readonly socket?: { destroy(): unknown } }
+    /** On Node: the answer; it has no socket as long as another one is due before it. */
+    readonly outgoing?: {
+      readonly socket: unknown
+      readonly closed: boolean
+      once(event: 'close', act: () => void): unknown
+    }
     /** The parts of the Durable Object that answers: an isolate has one app for all of them. */
     readonly dependencies?: Dependencies
   }

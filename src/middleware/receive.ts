@@ -4,6 +4,7 @@ import { matchedRoutes } from 'hono/route'
 import { answerProblem, completeAnswer } from '../answer.ts'
 import type { AppEnv, Caller, Dependencies } from '../context.ts'
 import { BridgeError } from '../errors.ts'
+import type { Slots } from '../limits.ts'
 import { takeOff } from '../read-body.ts'
 import { identify, isPublic, rememberCaller } from './authenticate.ts'
 import { admitAmbient, admitHost, admitOrigin } from './cross-origin.ts'
@@ -124,15 +125,34 @@ async function admit(c: Context<AppEnv>, dependencies: Dependencies) {
   if (admitting) {
     // Where there is no slot for it, nobody hears of its end.
     admitting.catch(() => undefined)
-    await arrivals.hold(caller.tenant, () => signIn(c, caller, admitting))
+    const arrived = takeSlot(c, arrivals, caller)
+    try {
+      await signIn(c, caller, admitting)
+    } finally {
+      arrived()
+    }
   }
   rememberCaller(c.req.raw, caller, true)
-  const release = requests.take(caller.tenant)
+  const release = takeSlot(c, requests, caller)
   c.set('waits', release)
   c.set('leave', () => {
     leave()
     release()
   })
+}
+
+/**
+ * Takes a slot. Of requests that are sent behind each other without waiting for answers, refusals would pile up behind the first
+ * answer, without bound: where there is no slot for one, its connection ends.
+ */
+function takeSlot(c: Context<AppEnv>, slots: Slots, { tenant }: Caller): () => void {
+  try {
+    return slots.take(tenant)
+  } catch (failure) {
+    const { incoming, outgoing } = c.env ?? {}
+    if (outgoing?.socket === null) incoming?.socket?.destroy()
+    throw failure
+  }
 }
 
 async function signIn(c: Context<AppEnv>, caller: Caller, admitting: Promise<void>): Promise<void> {

@@ -20,14 +20,8 @@ interface AnswerHead {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** What Node's adapter hands with a request: its answer as Node has it. */
-interface Outgoing {
-  readonly closed: boolean
-  once(event: 'close', act: () => void): unknown
-}
-
 /** Node's own answer to a request; undefined on Workers, and where there is no server. */
-const outgoingOf = (c: Context<AppEnv>) => (c.env as { readonly outgoing?: Outgoing } | undefined)?.outgoing
+const outgoingOf = (c: Context<AppEnv>) => (c.env as AppEnv['Bindings'] | undefined)?.outgoing
 
 /** Has `act` called once Node's connection has the whole answer, or is gone. Answers whether it will be. */
 function whenTaken(c: Context<AppEnv>, act: () => void): boolean {
