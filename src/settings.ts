@@ -10,12 +10,16 @@ const MIB = 1_024 * KIB
 export const MAX_SHARDS = 64
 
 /** A whole number written as text, as environments have it. */
+const number = (smallest: number, largest: number) => {
+  const must = `must be a whole number from ${smallest} to ${largest}`
+  return z.coerce.number(must).int(must).min(smallest, must).max(largest, must)
+}
+
 const integer = (smallest: number, largest: number, byDefault: number) =>
-  z.coerce.number().int().min(smallest).max(largest).default(byDefault)
+  number(smallest, largest).default(byDefault)
 
 /** The same where the default is worked out from other settings. */
-const wholeNumber = (smallest: number, largest: number) =>
-  z.coerce.number().int().min(smallest).max(largest).optional()
+const wholeNumber = (smallest: number, largest: number) => number(smallest, largest).optional()
 
 const list = z
   .string()
@@ -29,7 +33,14 @@ const list = z
 
 const natsUrls = list.pipe(
   z
-    .array(z.string().regex(/^wss?:\/\/[^/\s@]+(\/|$)/, 'must be a ws:// or wss:// URL without a user'))
+    .array(
+      z
+        .string()
+        .regex(
+          /^wss?:\/\/[^/\s@]+(\/|$)/,
+          'must be a ws:// or wss:// URL without a user: that of a WebSocket of NATS',
+        ),
+    )
     .min(1, 'must name a NATS server'),
 )
 
@@ -40,7 +51,7 @@ const tokenKeys = list.pipe(
 )
 
 const flag = z
-  .enum(['true', 'false'])
+  .enum(['true', 'false'], 'must be true or false')
   .default('false')
   .transform((said) => said === 'true')
 
@@ -57,7 +68,7 @@ const origins = list.pipe(
 
 const plainSchema = z.object({
   /** Who may call. `none`: anyone, as the bridge's own NATS user; `nats`: each caller with a NATS credential. */
-  AUTH: z.enum(['none', 'nats']),
+  AUTH: z.enum(['none', 'nats'], 'must be none or nats'),
   /** WebSocket addresses of one NATS cluster, comma separated. */
   NATS_URL: natsUrls,
   /** The bridge's own NATS credential, used with AUTH=none. */
@@ -164,7 +175,7 @@ const plainSchema = z.object({
     .optional(),
   /** One structured line per request, per failed request alone, or none. */
   LOG: z
-    .enum(['all', 'failures', 'off', 'on'])
+    .enum(['all', 'failures', 'off', 'on'], 'must be all, failures or off')
     .default('all')
     // `on` is what `all` was called first.
     .transform((said) => (said === 'on' ? 'all' : said)),
@@ -198,7 +209,8 @@ export class BadSettings extends Error {
   readonly names: readonly string[]
 
   constructor(complaints: readonly { readonly name: string; readonly message: string }[]) {
-    super(`Bad settings. ${complaints.map(({ name, message }) => `${name}: ${message}`).join('; ')}`)
+    const said = new Set(complaints.map(({ name, message }) => `${name}: ${message}`))
+    super(`Bad settings. ${[...said].join('; ')}`)
     this.name = 'BadSettings'
     this.names = [...new Set(complaints.map(({ name }) => name))]
   }

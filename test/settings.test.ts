@@ -1,11 +1,28 @@
 /** Settings as environments have them: text, numbers, booleans; old names, and names that are likely mistakes. */
 import { describe, expect, test } from 'vitest'
-import { readSettings, settingNotes } from '../src/settings.ts'
+import { BadSettings, readSettings, settingNotes } from '../src/settings.ts'
 
 const MIB = 1_048_576
 const GOOD = { AUTH: 'nats', NATS_URL: 'ws://127.0.0.1:1', TOKEN_KEYS: `k1:${'k'.repeat(43)}` }
 
 describe('readSettings', () => {
+  test.each([
+    ['MAX_READERS', 'many', 'must be a whole number from 1 to 1000000'],
+    ['MAX_READERS', '1.5', 'must be a whole number from 1 to 1000000'],
+    ['MAX_READERS_PER_TENANT', '0', 'must be a whole number from 1 to 1000000'],
+    ['AUTH', 'some', 'must be none or nats'],
+    ['LOG', 'loud', 'must be all, failures or off'],
+    ['LOOPBACK_ONLY', 'yes', 'must be true or false'],
+    ['CORS_ORIGINS', '*', 'must be an origin such as https://app.example.com'],
+    [
+      'NATS_URL',
+      'nats://a:4222',
+      'must be a ws:// or wss:// URL without a user: that of a WebSocket of NATS',
+    ],
+  ])('%s=%s is refused by one sentence, which says what it must be', (name, value, must) => {
+    expect(() => readSettings({ ...GOOD, [name]: value })).toThrow(new BadSettings([{ name, message: must }]))
+  })
+
   test('takes numbers, as wrangler.toml may have them, and booleans for text', () => {
     expect(readSettings({ ...GOOD, MAX_MEMORY_BYTES: 32 * MIB }).MAX_MEMORY_BYTES).toBe(32 * MIB)
     expect(readSettings({ ...GOOD, NATS_USER: true }).NATS_USER).toBe('true')
