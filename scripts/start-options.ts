@@ -34,12 +34,15 @@ const readPort = (text: string | undefined): number => {
 
 /** Away from the loopback address nothing is guessed: everyone on the network could use it. */
 const refuseUnsafe = (env: NodeJS.ProcessEnv, hostname: string): void => {
-  const where = `HOST=${hostname} can be reached by other machines`
-  if (!env.AUTH) throw new StartRefused(`${where}: say AUTH=nats, or AUTH=none to let anyone in.`)
-  if (!env.TOKEN_KEYS) throw new StartRefused(`${where}: set TOKEN_KEYS to id:base64url of 32 random bytes.`)
-  if (env.AUTH === 'nats' && !env.NATS_URL) {
-    throw new StartRefused(`${where}: set NATS_URL, since the nats-server started here takes any credential.`)
-  }
+  const missing = [
+    env.AUTH ? '' : 'AUTH=nats, or AUTH=none to let anyone in',
+    env.TOKEN_KEYS ? '' : `TOKEN_KEYS="k1:$(head -c 32 /dev/urandom | basenc --base64url | tr -d '=')", kept`,
+    env.AUTH === 'none' || env.NATS_URL
+      ? ''
+      : 'with AUTH=nats also NATS_URL, since the nats-server started here takes any credential',
+  ].filter((text) => text !== '')
+  if (missing.length === 0) return
+  throw new StartRefused(`HOST=${hostname} can be reached by other machines. Set ${missing.join('; ')}.`)
 }
 
 /** Reads what `npm start` is asked for. Throws `StartRefused`. */
