@@ -35,7 +35,7 @@ ${sections.map(renderContents)}
 ${prose(description)}
 <p>Every answer carries <code>X-Request-Id</code>: the one of the request where it is sane, else a new one.
 The same as a document for client generators: <a href="${document.servers[0]?.url ?? '/'}openapi.json">openapi.json</a>.
-To try the commands below, say where the bridge is:</p>
+To try the commands below, say where the bridge is; where callers have credentials, give curl <code>-u USER:PASSWORD</code>:</p>
 <pre><code>SLUICE=http://127.0.0.1:8787</code></pre></header>
 ${sections.map((section) => renderSection(document, section))}
 <section id="schemas"><h2>Schemas</h2>${Object.keys(schemas)
