@@ -183,7 +183,9 @@ onEveryTarget((target) => {
         15_000,
       )
 
-      expect(seqs(deliveries).filter((seq) => seq > delivered)).toEqual(range(delivered + 1, count))
+      // On a busy machine a few more were on their way to the first client: those come when they are given back.
+      const others = seqs(deliveries).filter((seq) => seq > delivered)
+      expect(others.toSorted((one, other) => one - other)).toEqual(range(delivered + 1, count))
       expect(deliveries.some(({ delivery_count }) => delivery_count > 1)).toBe(true)
     })
 
