@@ -85,11 +85,24 @@ class Dialler {
 
   async client(): Promise<NatsConnection> {
     if (this.#closed) throw unavailable()
-    const link = this.#current && !this.#current.isClosed() ? this.#current : await this.#dial()
+    const link = this.#current && !this.#current.isClosed() ? this.#current : await this.#dialFor()
     const { REQUEST_TIMEOUT_MS: timeoutMs } = this.#settings
     const inbox = inboxOf(link, timeoutMs)
     if (!inbox.isReady) await inbox.ready(() => within(timeoutMs, link.flush()))
     return link
+  }
+
+  /** A dial that began before the call may fail for what is over by now: then there is one that begins after it. */
+  async #dialFor(): Promise<NatsConnection> {
+    const joined = this.#dialing
+    const giveUpAt = performance.now() + this.#settings.CONNECT_TIMEOUT_MS / 2
+    try {
+      return await this.#dial()
+    } catch (failure) {
+      const isLate = performance.now() > giveUpAt
+      if (!joined || this.#closed || isLate || !hasCode(failure, 'jetstream_unavailable')) throw failure
+      return await this.#dial()
+    }
   }
 
   /** What moves to a connection asks over it at once. Where it may hear no replies, it hears that itself. */
