@@ -15,7 +15,6 @@ interface Known {
   readonly incarnation: Incarnation
   readonly duplicateWindowMs: number | undefined
   readonly askedAt: number
-  readonly answeredAt: number
   /** The incarnation at the step of the last publish: which one it is, and what of it. */
   step: { readonly number: number; readonly incarnation: Incarnation } | undefined
   /** The highest sequence seen: a stream made again begins below it. */
@@ -45,13 +44,13 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const { created, config, state, asOf } = await jetstream.streamInfo(stream)
       const duplicateWindowMs = Number(config.duplicate_window ?? 0) / NANOS_PER_MS
       const incarnation = asOf === undefined ? { created } : { created, createdAsOf: asOf }
-      const rest = { answeredAt: now(), step: undefined, highestSeq: state.last_seq }
+      const rest = { step: undefined, highestSeq: state.last_seq }
       return { incarnation, duplicateWindowMs, askedAt, ...rest }
     } catch (failure) {
       // What may not be asked is not asked each time; what failed is.
       const isForbidden = failure instanceof BridgeError && failure.code === 'forbidden'
       const from = isForbidden ? askedAt : Number.NEGATIVE_INFINITY
-      const rest = { answeredAt: from, step: undefined, highestSeq: 0 }
+      const rest = { step: undefined, highestSeq: 0 }
       return { incarnation: UNKNOWN, duplicateWindowMs: undefined, askedAt: from, ...rest }
     }
   }
@@ -74,7 +73,7 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const before = await first
       if (before && isFresh(before) && seq > before.highestSeq && first === known.get(stream)) {
         before.highestSeq = seq
-        return atStep(before, Math.floor((now() - before.answeredAt) / STEP_MS))
+        return atStep(before, Math.floor((now() - before.askedAt) / STEP_MS))
       }
       return (await askTogether(stream, first)).incarnation
     },
@@ -88,7 +87,10 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
   }
 }
 
-/** What was known so many steps before: `createdAsOf` becomes the server's time of now, as far as that is known. */
+/**
+ * What was asked so many steps before: `createdAsOf` becomes the server's time of now at the latest, so that no message
+ * which was stored by now counts as one that came after.
+ */
 function atStep(known: Known, number: number): Incarnation {
   const { createdAsOf, ...rest } = known.incarnation
   if (createdAsOf === undefined) return known.incarnation
