@@ -95,7 +95,9 @@ export const BREAKAGES: Readonly<Record<string, readonly [Breakage, RegExp]>> = 
         ...ackTokens,
         open(token) {
           const claim = ackTokens.open(token)
-          return claim && { ...claim, deadlineMs: Number.POSITIVE_INFINITY, endMs: Number.POSITIVE_INFINITY }
+          if (!claim) return undefined
+          const { deliveredMs: _, renewedMs: __, ...rest } = claim
+          return { ...rest, deadlineMs: Number.POSITIVE_INFINITY, endMs: Number.POSITIVE_INFINITY }
         },
       },
     })),
