@@ -69,7 +69,8 @@ describe('places of a Node host', () => {
       configText,
       env: { MAX_CONNECTIONS: `${MOST}`, METRICS_TOKEN: FIGURES },
       hosts: ['node'],
-      prepare: makeStreams,
+      // What a reader follows is there again when NATS is.
+      prepare: (guarded) => makeStreams(guarded, 'file'),
     },
     (guarded) => {
       const figures = async () => {
@@ -101,7 +102,6 @@ describe('places of a Node host', () => {
             'jetstream_unavailable',
           )
         await guarded.nats.restart()
-        await makeStreams(guarded)
         const connections = async () => {
           const answer = await fetch(`${guarded.nats.monitorUrl}/connz?auth=true`)
           const { connections: all } = (await answer.json()) as {

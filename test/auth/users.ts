@@ -29,10 +29,15 @@ export const BOB: NatsUser = {
 }
 
 /** Makes alice's stream with a consumer, and bob's. */
-export async function makeStreams({ caller }: Pick<Guarded, 'caller'>): Promise<void> {
+type Storage = 'memory' | 'file'
+
+export async function makeStreams(
+  { caller }: Pick<Guarded, 'caller'>,
+  storage: Storage = 'memory',
+): Promise<void> {
   const admin = caller(ADMIN)
-  await makeStream(admin, 'ORDERS', 'orders.>')
-  await makeStream(admin, 'INVOICES', 'invoices.>')
+  for (const name of ['ORDERS', 'INVOICES'])
+    await admin.ok('POST /v1/streams', { json: { name, subjects: [`${name.toLowerCase()}.>`], storage } })
   await admin.ok('PUT /v1/streams/ORDERS/consumers/billing', { json: { ack_wait_ms: 60_000 } })
 }
 
