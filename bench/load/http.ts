@@ -155,7 +155,7 @@ export const writeHead = (line: string, type: string): Buffer =>
   Buffer.from(
     [
       `${line} HTTP/1.1`,
-      'Host: bench',
+      'Host: localhost',
       `Content-Type: ${type}`,
       `Transfer-Encoding: chunked${HEAD_END}`,
     ].join(LINE_END),
@@ -175,7 +175,7 @@ export const writeRequest = (
 ): Buffer => {
   const { accept, type, body } = options
   const headers = [
-    'Host: bench',
+    'Host: localhost',
     ...(accept ? [`Accept: ${accept}`] : []),
     ...(type ? [`Content-Type: ${type}`] : []),
     ...(body === undefined ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]),

@@ -42,7 +42,8 @@ const openNchan = async ({ url, path }: PublisherJob & { kind: 'nchan' }): Promi
   socket.on('error', (err) => {
     failure ??= err
   })
-  const head = (bytes: number) => `POST ${path} HTTP/1.1\r\nHost: bench\r\nContent-Length: ${bytes}\r\n\r\n`
+  const head = (bytes: number) =>
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${bytes}\r\n\r\n`
   return {
     publish(_lane, payload) {
       socket.cork()
