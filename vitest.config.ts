@@ -1,4 +1,4 @@
-/** Owns how vitest runs: real processes per file, and no more of them than a small machine bears. */
+/** How vitest runs: real processes per file, as many files at once as keep two cores busy while tests wait for servers. */
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -7,7 +7,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
