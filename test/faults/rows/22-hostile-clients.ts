@@ -179,7 +179,8 @@ async function runOn(run: RowRun, name: HostName): Promise<void> {
   run.defer(() => nats.stop())
   const bare = await startBareServer()
   run.defer(() => bare.stop())
-  const env = { AUTH: 'nats', MAX_MEMORY_BYTES: String(MAX_MEMORY_BYTES) }
+  // A wait that is asked for is an answer that comes later than the row waits for any.
+  const env = { AUTH: 'nats', MAX_MEMORY_BYTES: String(MAX_MEMORY_BYTES), MAX_WAIT_MS: '5000' }
   const host = await startHost(name, { natsUrl: nats.wsUrl, env })
   run.defer(() => host.stop())
   await settleHealthy(host.url)
