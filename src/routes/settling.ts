@@ -12,8 +12,25 @@ import { soon } from '../turns.ts'
 
 const STALE: AckResult = { status: 'stale' }
 const OK: AckResult = { status: 'ok' }
+/** What is remembered of a delivery that JetStream has answered for. */
+const SURE: Readonly<Record<Ending, Settled>> = {
+  ack: { ending: 'ack', isSure: true },
+  nak: { ending: 'nak', isSure: true },
+  term: { ending: 'term', isSure: true },
+}
 /** What makes a delivery nobody's: there is nothing left to settle it with. */
 const GONE = new Set(['consumer_not_found', 'stream_not_found'])
+
+/** An ack on its way. */
+interface Attempt {
+  readonly ack: Ack
+  readonly key: number
+  readonly claim: DeliveryClaim
+  /** What was known of its delivery before. */
+  readonly before: Settled | undefined
+  /** How far the consumer had delivered right before JetStream was sent anything; absent: it was not. */
+  deliveredSeq?: number
+}
 
 /** Settles each by itself. */
 export function settleAll(c: Context<AppEnv>, asked: readonly Ack[]): Promise<AckResult[]> {
@@ -49,17 +66,28 @@ class Settling {
     const before = settled.find(key)
     // Asked once more, such as after its answer was lost, it is answered what it was answered.
     if (before?.isSure) return before.ending === ack.action ? OK : STALE
-    if (ack.action === 'progress') return await this.#answer(this.#settle(ack, claim, before, () => {}))
-    const answer = this.#answer(this.#end(ack, { ending: ack.action, key, claim, before }))
+    const answer = this.#attempt({ ack, key, claim, before })
+    if (ack.action === 'progress') return await answer
     settled.begin(key, ack.action, answer)
-    return await answer
+    const result = await answer
+    settled.end(key)
+    return result
   }
 
-  async #answer(result: Promise<AckResult>): Promise<AckResult> {
+  /** Settles, and remembers what ends the delivery; of a nak also where it is not known whether it was heard. Never rejects. */
+  async #attempt(attempt: Attempt): Promise<AckResult> {
+    const { settled } = this.#session
+    const { action: ending } = attempt.ack
     try {
-      return await result
+      const result = await this.#settle(attempt)
+      if (result === OK && ending !== 'progress') settled.remember(attempt.key, SURE[ending])
+      return result
     } catch (failure) {
-      return failure instanceof BridgeError && GONE.has(failure.code) ? STALE : this.#failed(failure)
+      const code = failure instanceof BridgeError ? failure.code : undefined
+      const { deliveredSeq } = attempt
+      if (code === 'jetstream_timeout' && ending === 'nak' && deliveredSeq !== undefined)
+        settled.remember(attempt.key, { ending, isSure: false, deliveredSeq })
+      return code !== undefined && GONE.has(code) ? STALE : this.#failed(failure)
     }
   }
 
@@ -67,39 +95,8 @@ class Settling {
     return { error: toProblem(failure, this.#requestId) }
   }
 
-  /** Settles what ends the delivery, and remembers that; of a nak also where it is not known whether it was heard. */
-  async #end(
-    ack: Ack,
-    {
-      ending,
-      key,
-      claim,
-      before,
-    }: { ending: Ending; key: number; claim: DeliveryClaim; before: Settled | undefined },
-  ): Promise<AckResult> {
-    const { settled } = this.#session
-    let deliveredSeq: number | undefined
-    try {
-      const result = await this.#settle(ack, claim, before, (seq) => {
-        deliveredSeq = seq
-      })
-      if (result === OK) settled.remember(key, { ending, isSure: true })
-      return result
-    } catch (failure) {
-      const isUnknown = failure instanceof BridgeError && failure.code === 'jetstream_timeout'
-      if (isUnknown && ending === 'nak' && deliveredSeq !== undefined)
-        settled.remember(key, { ending, isSure: false, deliveredSeq })
-      throw failure
-    }
-  }
-
-  /** `sending`: called with how far the consumer has delivered, right before JetStream is sent anything. */
-  async #settle(
-    ack: Ack,
-    claim: DeliveryClaim,
-    before: Settled | undefined,
-    sending: (deliveredSeq: number) => void,
-  ): Promise<AckResult> {
+  async #settle(attempt: Attempt): Promise<AckResult> {
+    const { ack, claim, before } = attempt
     const { jetstream, serverClock, ackTokens } = this.#session
     const earliest = serverClock.atLeast(Date.now())
     if (earliest !== undefined && claim.deadlineMs <= earliest) return STALE
@@ -109,12 +106,15 @@ class Settling {
         'refused_by_jetstream',
         'The consumer has `ack_policy` `none`: nothing it delivers is acknowledged.',
       )
-    if (this.#isOver(claim, look, before) || !(await isItsConsumer(jetstream, look.info, claim))) return STALE
-    sending(look.info.delivered.consumer_seq)
+    if (this.#isOver(claim, look, before)) return STALE
+    if (!isConsumerOf(claim, look.info) && !(await isItsConsumer(jetstream, look.info, claim))) return STALE
+    attempt.deliveredSeq = look.info.delivered.consumer_seq
     const sentAt = Date.now()
-    await jetstream
-      .settle(claim.replySubject, toAction(ack, look, claim))
-      .catch((failure: unknown) => explainUnsettled(jetstream, claim, failure))
+    try {
+      await jetstream.settle(claim.replySubject, toAction(ack, look, claim))
+    } catch (failure) {
+      throw await explainUnsettled(jetstream, claim, failure)
+    }
     if (Date.now() + look.offset.mostMs > endOf(claim, look) && !(await this.#wasInTime(claim, look)))
       return STALE
     if (ack.action !== 'progress') return OK
@@ -209,23 +209,29 @@ const untold = (cause: unknown) =>
     { cause },
   )
 
+const isConsumerOf = ({ consumerCreated }: DeliveryClaim, { created }: ConsumerInfo): boolean =>
+  created === consumerCreated
+
 const isItsConsumer = async (
   jetstream: JetStream,
   consumer: ConsumerInfo,
-  { consumerCreated: created, replySubject }: DeliveryClaim,
-): Promise<boolean> =>
-  consumer.created === created || (await jetstream.isSameConsumer(consumer, { created, replySubject }))
+  claim: DeliveryClaim,
+): Promise<boolean> => {
+  if (isConsumerOf(claim, consumer)) return true
+  const { consumerCreated: created, replySubject } = claim
+  return await jetstream.isSameConsumer(consumer, { created, replySubject })
+}
 
 /** Nobody takes an ack for a consumer that is gone, nor for one that has no leader just now: that one is acked later. */
 async function explainUnsettled(
   jetstream: JetStream,
   claim: DeliveryClaim,
   failure: unknown,
-): Promise<never> {
-  if (!(failure instanceof BridgeError && GONE.has(failure.code))) throw failure
+): Promise<unknown> {
+  if (!(failure instanceof BridgeError && GONE.has(failure.code))) return failure
   const now = await jetstream.consumerInfo(claim.stream, claim.consumer)
-  if (!(await isItsConsumer(jetstream, now, claim))) throw failure
-  throw new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
+  if (!(await isItsConsumer(jetstream, now, claim))) return failure
+  return new BridgeError('jetstream_unavailable', 'The consumer has no leader just now.', { cause: failure })
 }
 
 /**

@@ -17,31 +17,26 @@ const REMEMBERED_NAKS = 16_384
 /** Deliveries that are done: a token more does no harm, and is answered what it was answered. */
 const REMEMBERED_ENDS = 4_096
 
-/** The numbers of the ones that came last, each with what is known of it. */
-class Ring {
-  readonly #known = new Map<number, Settled>()
+/** What came last, by its number: at least `size` of them, and at most twice as many. To drop each one by itself costs more. */
+class Recent {
   readonly #size: number
+  #young = new Map<number, Settled>()
+  #old = new Map<number, Settled>()
 
   constructor(size: number) {
     this.#size = size
   }
 
   get(key: number): Settled | undefined {
-    return this.#known.get(key)
+    if (this.#young.size + this.#old.size === 0) return undefined
+    return this.#young.get(key) ?? this.#old.get(key)
   }
 
   set(key: number, settled: Settled): void {
-    this.#known.delete(key)
-    this.#known.set(key, settled)
-    if (this.#known.size <= this.#size) return
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest)
-      return
-    }
-  }
-
-  delete(key: number): void {
-    this.#known.delete(key)
+    this.#young.set(key, settled)
+    if (this.#young.size < this.#size) return
+    this.#old = this.#young
+    this.#young = new Map()
   }
 }
 
@@ -64,20 +59,20 @@ interface UnderWay<Answer> {
 
 /** `Answer`: what a settling is answered; such promises never reject. */
 export class SettledDeliveries<Answer> {
-  readonly #naks = new Ring(REMEMBERED_NAKS)
-  readonly #ends = new Ring(REMEMBERED_ENDS)
+  readonly #naks = new Recent(REMEMBERED_NAKS)
+  readonly #ends = new Recent(REMEMBERED_ENDS)
   readonly #underWay = new Map<number, UnderWay<Answer>>()
   readonly #resets = new Map<string, Reset>()
 
   /** What has become of a delivery. Undefined: nothing that is known here. */
   find(key: number): Settled | undefined {
-    return this.#naks.get(key) ?? this.#ends.get(key)
+    // What has ended does not go back any more; what has perhaps gone back may end.
+    return this.#ends.get(key) ?? this.#naks.get(key)
   }
 
   remember(key: number, settled: Settled): void {
-    const [ring, other] = settled.ending === 'nak' ? [this.#naks, this.#ends] : [this.#ends, this.#naks]
-    other.delete(key)
-    ring.set(key, settled)
+    const recent = settled.ending === 'nak' ? this.#naks : this.#ends
+    recent.set(key, settled)
   }
 
   /** A consumer was reset over this session: what it had delivered before is over, and its deliveries are numbered anew. */
@@ -91,20 +86,20 @@ export class SettledDeliveries<Answer> {
 
   /** The last reset of a consumer that is known here. */
   resetOf(stream: string, consumer: string): Reset | undefined {
-    return this.#resets.get(`${stream}.${consumer}`)
+    return this.#resets.size === 0 ? undefined : this.#resets.get(`${stream}.${consumer}`)
   }
 
   underWay(key: number): UnderWay<Answer> | undefined {
     return this.#underWay.get(key)
   }
 
-  /** Has whoever comes with the same delivery wait for this one. */
+  /** Has whoever comes with the same delivery wait for this one, until `end`. */
   begin(key: number, ending: Ending, answer: Promise<Answer>): void {
-    const underWay = { ending, answer }
-    this.#underWay.set(key, underWay)
-    void answer.then(() => {
-      if (this.#underWay.get(key) === underWay) this.#underWay.delete(key)
-    })
+    this.#underWay.set(key, { ending, answer })
+  }
+
+  end(key: number): void {
+    this.#underWay.delete(key)
   }
 }
 
