@@ -5,6 +5,7 @@ import type { AppEnv } from '../context.ts'
 import type { Hold } from '../holds.ts'
 import { JSON_TYPE } from '../media-types.ts'
 import type { StartTimer } from '../timers.ts'
+import { joined } from './page-bytes.ts'
 
 /** So much a connection takes at once, or nearly: to count it would cost more than it tells. */
 export const SMALL_BYTES = 65_536
@@ -46,13 +47,13 @@ export function answerHeld(
     const { first, bytes, isWhole } = takeFirst(pieces)
     if (isWhole && bytes <= SMALL_BYTES) {
       hold.release()
-      return answer(c, Buffer.concat(first), head)
+      return answer(c, joined(first), head)
     }
     const more = isWhole ? bytes - madeOf : bytes
     if (more > 0) hold.take(more, 'answers')
     else hold.give(-more, 'answers')
     const isWatched = whenTaken(c, hold.release)
-    if (isWatched && isWhole) return answer(c, Buffer.concat(first), head)
+    if (isWatched && isWhole) return answer(c, joined(first), head)
     const body = streamTaken(() => first.shift() ?? nextOf(pieces), {
       startTimer: c.var.dependencies.startTimer,
       end: isWatched ? () => {} : hold.release,
