@@ -21,7 +21,8 @@ const firstToken = (subject: string): string => subject.split('.', 1)[0] ?? ''
 const isOwnToken = (token: string) => token.startsWith('$') || REPLIES.has(token)
 
 /** Whether a subject is NATS's own: what is published there is no message of a client's, even where a stream listens. */
-export const isReserved = (subject: string): boolean => isOwnToken(firstToken(subject))
+export const isReserved = (subject: string): boolean =>
+  (subject.startsWith('$') || subject.startsWith('_')) && isOwnToken(firstToken(subject))
 
 /** Why a reserved subject is not published to. `field`: what it was said in, where that is not the subject itself. */
 export function reservedSubject(subject: string, field?: string): BridgeError {

@@ -146,7 +146,8 @@ const NO_RESPONDERS = 503
 
 /** Whether the server says that nobody listens. A message of others may begin with its status, too, and says more. */
 export function isNoResponders(message: Msg, block: HeaderBlock = headersOf(message)): boolean {
-  if (message.data.length > 0 || message.reply || block.status !== NO_RESPONDERS) return false
+  // First what costs nothing: nats.ws makes a new view of the data each time that it is asked for.
+  if (block.status !== NO_RESPONDERS || message.data.length > 0 || message.reply) return false
   // The subject that was asked: nats-server 2.12.
   return [...block.values.keys()].every((name) => name === 'Nats-Subject')
 }

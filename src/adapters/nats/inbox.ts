@@ -24,14 +24,13 @@ export interface NatsRequest {
   readonly payload?: Uint8Array
   readonly headers?: MsgHdrs | undefined
   /** Which reply is the answer: whoever else listens on the subject may reply as well. Default: any. */
-  readonly accepts?: (reply: Msg) => boolean
+  accepts?(reply: Msg): boolean
 }
 
 /** A request on its way. */
 interface Waiting {
-  readonly subject: string
+  readonly request: NatsRequest
   readonly deadline: number
-  readonly accepts: NatsRequest['accepts']
   resolve(reply: Msg): void
   reject(failure: unknown): void
 }
@@ -95,7 +94,8 @@ class Inbox {
   }
 
   /** To be called when it is ready. Rejects with failures of ours, and with those of nats.ws where it does not take the request. */
-  request({ subject, payload, headers, accepts }: NatsRequest): Promise<Msg> {
+  request(request: NatsRequest): Promise<Msg> {
+    const { subject, payload, headers } = request
     return new Promise((resolve, reject) => {
       if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
       if (!this.#isReady) throw withoutInbox()
@@ -103,13 +103,7 @@ class Inbox {
       const token = String(this.#requests)
       const reply = this.#prefix + token
       this.#client.publish(subject, payload, headers ? { reply, headers } : { reply })
-      this.#waiting.set(token, {
-        subject,
-        deadline: performance.now() + this.#timeoutMs,
-        accepts,
-        resolve,
-        reject,
-      })
+      this.#waiting.set(token, { request, deadline: performance.now() + this.#timeoutMs, resolve, reject })
       this.#timer ??= setTimeout(this.#sweep, this.#timeoutMs)
     })
   }
@@ -132,7 +126,7 @@ class Inbox {
     // Late: the request has failed meanwhile.
     if (!waiting) return
     const isNobody = isNoResponders(message)
-    if (!isNobody && waiting.accepts?.(message) === false) return
+    if (!isNobody && waiting.request.accepts?.(message) === false) return
     this.#waiting.delete(token)
     if (isNobody) waiting.reject(new NoResponders())
     else waiting.resolve(message)
@@ -151,15 +145,16 @@ class Inbox {
     this.#timer = undefined
     const all = [...this.#waiting.values()]
     this.#waiting.clear()
-    for (const { subject, reject } of all) reject(CHANGES.test(subject) ? asUnknown(failure) : failure)
+    for (const { request, reject } of all)
+      reject(CHANGES.test(request.subject) ? asUnknown(failure) : failure)
   }
 
   /** The server tells each refusal by the subject alone, in the order of the publishes. */
   #refuse(refused: string): void {
-    for (const [token, { subject, reject }] of this.#waiting) {
-      if (quoted(subject) !== refused) continue
+    for (const [token, { request, reject }] of this.#waiting) {
+      if (quoted(request.subject) !== refused) continue
       this.#waiting.delete(token)
-      reject(refusedPublish(subject))
+      reject(refusedPublish(request.subject))
       return
     }
   }

@@ -11,6 +11,7 @@ import {
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, fromClient, hasCode, NoResponders } from './errors.ts'
 import { encodedBytes, encodeHeaders } from './headers.ts'
+import type { NatsRequest } from './inbox.ts'
 import { checkedSubject } from './names.ts'
 import { streamOf } from './streams.ts'
 
@@ -71,29 +72,48 @@ const encode = ({ subject, payload, headers }: OutgoingMessage): Encoded => ({
 })
 
 /** Which replies end the wait for one publish: a service on the subject may reply before JetStream does. */
-type Accepts = (text: string, reply: PubAckReply) => boolean
+type IsAnswer = (text: string, reply: PubAckReply) => boolean
+
+/** A publish that waits for JetStream's reply. A class, since nothing else is made as often. */
+class Sending implements NatsRequest {
+  readonly subject: string
+  readonly payload: Uint8Array
+  readonly headers: MsgHdrs | undefined
+  readonly #isAnswer: IsAnswer
+  answer: PubAckReply | undefined
+  /** Whether somebody else replied. */
+  hasOther = false
+
+  constructor({ subject, payload, headers }: Encoded, isAnswer: IsAnswer) {
+    this.subject = subject
+    this.payload = payload
+    this.headers = headers
+    this.#isAnswer = isAnswer
+  }
+
+  accepts({ data }: Msg): boolean {
+    const text = DECODER.decode(data)
+    const reply = parsePubAck(text)
+    if (this.#isAnswer(text, reply)) this.answer = reply
+    else this.hasOther = true
+    return this.answer !== undefined
+  }
+}
 
 async function send(
   connection: Connection,
   client: NatsConnection,
   message: Encoded,
-  isAnswer: Accepts = isPubAck,
+  isAnswer: IsAnswer = isPubAck,
 ): Promise<PubAckReply> {
-  let answer: PubAckReply | undefined
-  let hasOther = false
-  const accepts = ({ data }: Msg) => {
-    const text = DECODER.decode(data)
-    const reply = parsePubAck(text)
-    if (isAnswer(text, reply)) answer = reply
-    else hasOther = true
-    return answer !== undefined
-  }
+  const sending = new Sending(message, isAnswer)
   try {
-    await connection.request({ ...message, accepts }, client)
-    return answer ?? {}
+    await connection.request(sending, client)
+    return sending.answer ?? {}
   } catch (err) {
     if (err instanceof NoResponders) throw await explainNoResponders(connection, message.subject, err)
-    if (hasOther && hasCode(err, 'jetstream_timeout')) throw await explainOther(connection, message, err)
+    if (sending.hasOther && hasCode(err, 'jetstream_timeout'))
+      throw await explainOther(connection, message, err)
     if (hasCode(err, 'jetstream_timeout', 'jetstream_unavailable')) throw unconfirmed(message.hasKey, err)
     throw err
   }
@@ -121,11 +141,11 @@ function parsePubAck(text: string): PubAckReply {
 }
 
 /** Whether a reply is of JetStream: stored at a sequence, or an error with a number of JetStream's. */
-const isPubAck: Accepts = (_, { stream, seq, error }) =>
+const isPubAck: IsAnswer = (_, { stream, seq, error }) =>
   (typeof stream === 'string' && typeof seq === 'number') || typeof error?.err_code === 'number'
 
 /** The beginning of a batch is confirmed by an empty reply. */
-const isBatchBegun: Accepts = (text, reply) => text === '' || isPubAck(text, reply)
+const isBatchBegun: IsAnswer = (text, reply) => text === '' || isPubAck(text, reply)
 
 /** `JetStream.publish`. */
 export async function publish(connection: Connection, message: OutgoingMessage): Promise<PubAck> {
