@@ -23,8 +23,8 @@ const MOST_GROWTH_BYTES = 64 * MB
 const MOST_BUFFERS_BYTES = 200 * MB
 /** After so many V8 has taken the room that it likes to have. */
 const WARM_UP_LINES = LINES / 2
-/** By itself it likes twice as much in Node, to no use. */
-const NODE_OPTIONS = '--max-semi-space-size=16'
+/** By itself it likes up to twice as much in Node, to no use, and how much is not the same in every run. */
+const NODE_OPTIONS = '--max-semi-space-size=16 --max-old-space-size=128'
 /** What the bridge may have under way to JetStream. */
 const WINDOW_MESSAGES = 1_024
 const WINDOW_BYTES = 512 * KIB
