@@ -4,7 +4,7 @@ import type { Batch, BatchRequest, StoredMessage } from '../../jetstream.ts'
 import { toNanos } from '../../schemas/time.ts'
 import { encodeJson } from './api.ts'
 import type { Connection } from './connection.ts'
-import { createDirectReader } from './direct-message.ts'
+import { readDirectMessage } from './direct-message.ts'
 import { hasCode, NoResponders } from './errors.ts'
 import { exchange, type Reply } from './exchange.ts'
 import { lastOf } from './headers.ts'
@@ -46,12 +46,11 @@ export const bounds = (request: { batch: number; maxBytes: number }) => ({
 /** Collects the replies of one batch. Answers whether more may come; throws what a status means. */
 function batchCollector() {
   const messages: StoredMessage[] = []
-  const readMessage = createDirectReader()
   let numPending = 0
   const take = ({ message, block }: Reply): 'more' | 'last' => {
     // A message may begin its own headers with a status: Direct Get says the sequence of messages alone.
     if (block.status === 0 || lastOf(block, SEQUENCE) !== undefined) {
-      const read = readMessage(message, block)
+      const read = readDirectMessage(message, block)
       if (read.numPending === undefined) throw notSupported()
       messages.push(read.message)
       numPending = read.numPending

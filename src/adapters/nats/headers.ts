@@ -12,10 +12,10 @@ export interface HeaderBlock {
   readonly description: string
   readonly values: ReadonlyMap<string, readonly string[]>
   /** The block as it came, with its version and the empty line that ends it. */
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
 }
 
-const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map(), bytes: new Uint8Array(0) }
+const NO_HEADERS: HeaderBlock = { status: 0, description: '', values: new Map(), bytes: Buffer.alloc(0) }
 
 // A colon ends a name, and white space is no part of one.
 const NOT_IN_A_NAME = /[^!-9;-~]/
@@ -67,7 +67,12 @@ export function parseHeaderBlock(block: Uint8Array): HeaderBlock {
   const first = text.slice(0, firstEnd)
   const [, status = '0', description = ''] =
     first === VERSION ? [] : (/^NATS\/1\.0\s+(\d{3})\s*(.*)$/.exec(first) ?? [])
-  return { status: Number(status), description, values: parseLines(text, firstEnd), bytes: block }
+  return {
+    status: Number(status),
+    description,
+    values: parseLines(text, firstEnd),
+    bytes: Buffer.from(block.buffer, block.byteOffset, block.length),
+  }
 }
 
 const LINE_END = '\r\n'
@@ -99,10 +104,10 @@ const CARRIAGE_RETURN = 13
 
 /** A block that is taken apart when it is asked for more than what its first line shows. */
 class UnreadBlock implements HeaderBlock {
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
   private parsed: HeaderBlock | undefined
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Buffer) {
     this.bytes = bytes
   }
 
@@ -129,17 +134,19 @@ type ReceivedMsg = Msg & {
   size(): number
   /** `hdr`: bytes of the header block; -1: there is none. */
   readonly _msg: { readonly hdr: number }
+  /** The header block and the payload behind it. */
+  readonly _rdata: Uint8Array
 }
 
 /**
- * The headers of a received message. nats.ws keeps the raw block to itself, yet it stands right before the payload
- * in the same buffer.
+ * The headers of a received message. nats.ws keeps the raw block to itself, and makes a new view of the payload each time that
+ * it is asked for one.
  */
 export function headersOf(message: Msg): HeaderBlock {
-  const { hdr } = (message as ReceivedMsg)._msg
+  const { _msg, _rdata } = message as ReceivedMsg
+  const { hdr } = _msg
   if (hdr < VERSION.length) return NO_HEADERS
-  const { buffer, byteOffset } = message.data
-  return new UnreadBlock(new Uint8Array(buffer, byteOffset - hdr, hdr))
+  return new UnreadBlock(Buffer.from(_rdata.buffer, _rdata.byteOffset, hdr))
 }
 
 const NO_RESPONDERS = 503
