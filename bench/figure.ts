@@ -1,4 +1,4 @@
-/** Owns what a figure is, and how it is measured: contenders in turn, round after round, so that drift hits all alike. */
+/** What a figure is, and how it is measured: contenders in turn, round after round, so that drift hits all alike. */
 import { LoadGone } from './load/process.ts'
 import type { Rate } from './load/rate.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the line that says what was measured on: no figure means anything without it. */
+/** The line that says what was measured on: no figure means anything without it. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'

@@ -1,4 +1,4 @@
-/** Owns what a run of the bench is asked for: figures, hosts, rounds, and how long each measurement takes. */
+/** What a run of the bench is asked for: figures, hosts, rounds, and how long each measurement takes. */
 import { parseArgs } from 'node:util'
 import type { HostName } from '../scripts/host.ts'
 

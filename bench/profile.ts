@@ -1,4 +1,4 @@
-/** Owns the profile of the Node host: how it is taken, and where it says the time went. */
+/** The profile of the Node host: how it is taken, and where it says the time went. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,4 +1,4 @@
-/** Owns how results are shown: a table for people, and a file for machines. */
+/** How results are shown: a table for people, and a file for machines. */
 import { writeFileSync } from 'node:fs'
 import { type Floor, type Measurement, median, medianOf, type Result, type Standing } from './figure.ts'
 import type { Machine } from './machine.ts'

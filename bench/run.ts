@@ -1,4 +1,4 @@
-/** Owns `npm run bench`: Sluice on its hosts beside the native client, on the same nats-server in the same run. */
+/** `npm run bench`: Sluice on its hosts beside the native client, on the same nats-server in the same run. */
 import { join, relative } from 'node:path'
 import { ROOT } from '../scripts/paths.ts'
 import { type Figure, measureFigure, type Result } from './figure.ts'

@@ -1,4 +1,4 @@
-/** Owns what the figures are measured on: one nats-server, Sluice on its hosts, and the processes of the clients. */
+/** What the figures are measured on: one nats-server, Sluice on its hosts, and the processes of the clients. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

@@ -1,4 +1,4 @@
-/** Owns the published contract: writes openapi.json from the routes; with --check it fails where the file differs. */
+/** The published contract: writes openapi.json from the routes; with --check it fails where the file differs. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createApp } from '../src/app.ts'
 import { createDependencies } from '../src/bridge.ts'

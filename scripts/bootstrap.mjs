@@ -1,4 +1,4 @@
-/** Owns what has to be true before TypeScript can run here: installed dependencies and a Node that strips types. */
+/** What has to be true before TypeScript can run here: installed dependencies and a Node that strips types. */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'

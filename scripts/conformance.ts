@@ -1,4 +1,4 @@
-/** Owns `npm run conformance -- URL`: the black-box suite against an instance that runs anywhere. */
+/** `npm run conformance -- URL`: the black-box suite against an instance that runs anywhere. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { ROOT } from './paths.ts'

@@ -1,4 +1,4 @@
-/** Owns what of nats.ws and zod goes into the Worker's bundle. Run by wrangler before it bundles; `[alias]` there leads here. */
+/** What of nats.ws and zod goes into the Worker's bundle. Run by wrangler before it bundles; `[alias]` there leads here. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { CACHE, ROOT } from './paths.ts'

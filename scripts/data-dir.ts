@@ -1,4 +1,4 @@
-/** Owns the folder of a development instance: that one start has it at a time, and the token key kept in it. */
+/** The folder of a development instance: that one start has it at a time, and the token key kept in it. */
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns installing Debian's packages for the tests, where that is possible: as root, on a system with apt. */
+/** Installing Debian's packages for the tests, where that is possible: as root, on a system with apt. */
 import { run } from './processes.ts'
 
 /** Installs packages; answers why it could not, undefined where it could. `say` hears that it installs. */

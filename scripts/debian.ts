@@ -1,4 +1,4 @@
-/** Owns fetching programs out of Debian packages, with nothing installed or changed on the system. */
+/** Fetching programs out of Debian packages, with nothing installed or changed on the system. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { withoutPackages } from './dpkg-status.ts'

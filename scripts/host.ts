@@ -1,4 +1,4 @@
-/** Owns what the two hosts have in common: how one is asked for, and what a running one offers. */
+/** What the two hosts have in common: how one is asked for, and what a running one offers. */
 import type { Ending } from './processes.ts'
 
 /** The two runtimes that Sluice runs on. */

@@ -1,4 +1,4 @@
-/** Owns asking V8 in a running host, by the inspector that both runtimes have. */
+/** Asking V8 in a running host, by the inspector that both runtimes have. */
 
 const ANSWER_MS = 10_000
 

@@ -1,4 +1,4 @@
-/** Owns running one nats-server: its configuration file, and the wait until it serves. */
+/** Running one nats-server: its configuration file, and the wait until it serves. */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Server, startServer, waitUntilReady } from './processes.ts'

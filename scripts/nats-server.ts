@@ -1,4 +1,4 @@
-/** Owns getting a nats-server program of a wanted line: from PATH, from the cache, from Debian or from the project. */
+/** Getting a nats-server program of a wanted line: from PATH, from the cache, from Debian or from the project. */
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'

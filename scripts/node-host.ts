@@ -1,4 +1,4 @@
-/** Owns running Sluice's Node entry as a process of its own. */
+/** Running Sluice's Node entry as a process of its own. */
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { SluiceOptions, SluiceServer } from './host.ts'

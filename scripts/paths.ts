@@ -1,4 +1,4 @@
-/** Owns where things lie: the repository's root, and the git-ignored folder for all that is fetched, built or logged. */
+/** Where things lie: the repository's root, and the git-ignored folder for all that is fetched, built or logged. */
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 

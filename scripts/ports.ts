@@ -1,4 +1,4 @@
-/** Owns the choice of TCP ports for servers that are started here. */
+/** The choice of TCP ports for servers that are started here. */
 import { createServer } from 'node:net'
 
 /**

@@ -1,4 +1,4 @@
-/** Owns child processes: each ends by its own pid, none outlives the process that started it, all leave a log. */
+/** Child processes: each ends by its own pid, none outlives the process that started it, all leave a log. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns why the WebSocket of a NATS server cannot be reached: the runtimes that Sluice runs on do not say. */
+/** Why the WebSocket of a NATS server cannot be reached: the runtimes that Sluice runs on do not say. */
 import { randomBytes } from 'node:crypto'
 import { type ClientRequest, type RequestOptions, request } from 'node:http'
 import { request as requestWithTls } from 'node:https'

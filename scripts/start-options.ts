@@ -1,4 +1,4 @@
-/** Owns what `npm start` is asked for: it reads the environment and refuses what would be unsafe or cannot work. */
+/** What `npm start` is asked for: it reads the environment and refuses what would be unsafe or cannot work. */
 import { join, resolve } from 'node:path'
 import type { HostName } from './host.ts'
 import { CACHE } from './paths.ts'

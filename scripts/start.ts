@@ -1,4 +1,4 @@
-/** Owns `npm start`: a nats-server with its store on disk, Sluice in front of it, and an end that leaves nothing behind. */
+/** `npm start`: a nats-server with its store on disk, Sluice in front of it, and an end that leaves nothing behind. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** Owns `npm test`: every gate in order, stopped by the first that fails, and a summary of what ran on what. */
+/** `npm test`: every gate in order, stopped by the first that fails, and a summary of what ran on what. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

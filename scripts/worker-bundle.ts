@@ -1,4 +1,4 @@
-/** Owns the built Worker: bundled by wrangler as a deploy would, and rebuilt only when its sources have changed. */
+/** The built Worker: bundled by wrangler as a deploy would, and rebuilt only when its sources have changed. */
 import { createHash } from 'node:crypto'
 import {
   existsSync,

@@ -1,4 +1,4 @@
-/** Owns running the built Worker in real workerd, the runtime of Cloudflare Workers. */
+/** Running the built Worker in real workerd, the runtime of Cloudflare Workers. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Owns ending work for more than one reason. */
+/** Ending work for more than one reason. */
 
 /**
  * Aborts `controller` as soon as `signal` is, for the same reason. Answers how to let go of the signal: whoever may be

@@ -1,4 +1,4 @@
-/** Owns how answers are made: what each of them carries, and the one place where a failure becomes one. */
+/** How answers are made: what each of them carries, and the one place where a failure becomes one. */
 import type { Context } from 'hono'
 import type { AppEnv } from './context.ts'
 import { BridgeError, toProblem } from './errors.ts'

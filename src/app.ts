@@ -1,4 +1,4 @@
-/** Owns the order of things: what every request passes through, the routes, and where failures become answers. */
+/** The order of things: what every request passes through, the routes, and where failures become answers. */
 import { answerProblem } from './answer.ts'
 import type { Dependencies } from './context.ts'
 import { BridgeError } from './errors.ts'

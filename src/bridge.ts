@@ -1,4 +1,4 @@
-/** Owns putting the bridge together: settings and a host's parts into dependencies. */
+/** Putting the bridge together: settings and a host's parts into dependencies. */
 import type { Dependencies } from './context.ts'
 import { explainProblemsUnder } from './errors.ts'
 import { createHolds, type OpenHold } from './holds.ts'

@@ -1,4 +1,4 @@
-/** Owns the types of what a request carries on its way through the app. */
+/** The types of what a request carries on its way through the app. */
 import type { JetStream, NatsCredential } from './jetstream.ts'
 import type { Limits } from './limits.ts'
 import type { Log, LoggedFailure } from './log.ts'

@@ -1,4 +1,4 @@
-/** Owns what a client is handed of a consumer: its ack tokens and deadlines, and the return of what it did not get. */
+/** What a client is handed of a consumer: its ack tokens and deadlines, and the return of what it did not get. */
 import type { Session } from './context.ts'
 import type { ConsumerInfo, Delivery } from './jetstream.ts'
 import type { Metrics } from './metrics.ts'

@@ -1,4 +1,4 @@
-/** Owns the failures a client can meet: one table from code to status, title and what a retry means. */
+/** The failures a client can meet: one table from code to status, title and what a retry means. */
 
 interface ErrorKind {
   readonly status: ProblemStatus

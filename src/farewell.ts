@@ -1,4 +1,4 @@
-/** Owns the last word to a reader whose host ends: from where to go on, and when to come back. */
+/** The last word to a reader whose host ends: from where to go on, and when to come back. */
 
 /** Readers of one host do not all come back at the same moment. */
 const EARLIEST_MS = 500

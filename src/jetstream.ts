@@ -1,4 +1,4 @@
-/** Owns the port: what the HTTP side asks of JetStream, and what the NATS side provides. Types only. */
+/** The port: what the HTTP side asks of JetStream, and what the NATS side provides. Types only. */
 
 /** Header names in their own case, each with its values in order. */
 export type MessageHeaders = Readonly<Record<string, readonly string[]>>

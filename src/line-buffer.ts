@@ -1,4 +1,4 @@
-/** Owns writing many lines in few calls: on Node each write to standard output is a system call. */
+/** Writing many lines in few calls: on Node each write to standard output is a system call. */
 
 const FLUSH_MS = 100
 /** What waits at most. */

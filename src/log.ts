@@ -1,4 +1,4 @@
-/** Owns the log: one line of JSON a request, without anything that a caller sent but its request id. */
+/** The log: one line of JSON a request, without anything that a caller sent but its request id. */
 import type { Answered } from './metrics.ts'
 import type { Settings } from './settings.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the figures that a host keeps of itself, and writes them in Prometheus' text format. */
+/** The figures that a host keeps of itself, and writes them in Prometheus' text format. */
 import { HELD_KINDS, type HeldKind } from './ledger.ts'
 
 /** Only ever grows. */

@@ -1,4 +1,4 @@
-/** Owns the Node entry: the same app in one process. */
+/** The Node entry: the same app in one process. */
 import { createServer, Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import { createApp } from './app.ts'

@@ -1,4 +1,4 @@
-/** Owns which route a path takes: hono's fastest router, also where a literal stands beside a parameter. */
+/** Which route a path takes: hono's fastest router, also where a literal stands beside a parameter. */
 import { type Result, type Router, UnsupportedPathError } from 'hono/router'
 import { RegExpRouter } from 'hono/router/reg-exp-router'
 

@@ -1,4 +1,4 @@
-/** Owns bodies that are written piece by piece, and that learn what the client did not take. */
+/** Bodies that are written piece by piece, and that learn what the client did not take. */
 import type { StartTimer } from './timers.ts'
 
 /**

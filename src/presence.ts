@@ -1,4 +1,4 @@
-/** Owns telling whether clients that wait are still there, where only writing to them shows it. */
+/** Telling whether clients that wait are still there, where only writing to them shows it. */
 import type { StartTimer } from './timers.ts'
 import { delay, soon } from './turns.ts'
 

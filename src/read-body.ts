@@ -1,4 +1,4 @@
-/** Owns reading a request's body whole, never more of it than allowed, and refusing one without breaking its connection. */
+/** Reading a request's body whole, never more of it than allowed, and refusing one without breaking its connection. */
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { BridgeError, refuse } from './errors.ts'

@@ -1,4 +1,4 @@
-/** Owns the port of reads: positions, pages and tails, as the HTTP side asks for them. Types only. */
+/** The port of reads: positions, pages and tails, as the HTTP side asks for them. Types only. */
 import type { Hold } from './holds.ts'
 import type { OutgoingMessage, PubAck, StoredMessage } from './jetstream.ts'
 

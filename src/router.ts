@@ -1,4 +1,4 @@
-/** Owns how routes are made: strict about their input, refusing it with the field's name. */
+/** How routes are made: strict about their input, refusing it with the field's name. */
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from './context.ts'

@@ -1,4 +1,4 @@
-/** Owns every setting: its name in the environment, unit, bounds and default. */
+/** Every setting: its name in the environment, unit, bounds and default. */
 import * as z from './schemas/zod.ts'
 import { unknownNames } from './setting-names.ts'
 

@@ -1,4 +1,4 @@
-/** Owns timers most of which are stopped before they fire: all that are made in one place share one of the runtime's. */
+/** Timers most of which are stopped before they fire: all that are made in one place share one of the runtime's. */
 
 /** Runs `act` once after `ms`. Answers how to stop it before. */
 export type StartTimer = (act: () => void, ms: number) => () => void

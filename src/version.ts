@@ -1,4 +1,4 @@
-/** Owns the version of this release, as it is told. */
+/** The version of this release, as it is told. */
 import manifest from '../package.json' with { type: 'json' }
 
 export const { version } = manifest

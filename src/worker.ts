@@ -1,4 +1,4 @@
-/** Owns the Workers entry: who asks is settled in the isolate, and the caller's Durable Object answers. */
+/** The Workers entry: who asks is settled in the isolate, and the caller's Durable Object answers. */
 import type { DurableObjectNamespace, Request as WorkerRequest } from '@cloudflare/workers-types'
 import { getPath } from 'hono/utils/url'
 import { chooseType } from './accept.ts'

@@ -1,4 +1,4 @@
-/** Owns the figures of the Worker's bundle: what it weighs, and what a fresh runtime spends on evaluating it. */
+/** The figures of the Worker's bundle: what it weighs, and what a fresh runtime spends on evaluating it. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns the figures of one log to many readers: how many deliveries, and how soon. */
+/** The figures of one log to many readers: how many deliveries, and how soon. */
 import { type Contender, type Figure, type Floor, perSecond } from '../figure.ts'
 import type { DeliverJob } from '../load/fan-out.ts'
 import type { Rate } from '../load/rate.ts'

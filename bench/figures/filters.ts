@@ -1,4 +1,4 @@
-/** Owns the figure of many filters on one stream: what they cost NATS, and that each reader gets its own alone. */
+/** The figure of many filters on one stream: what they cost NATS, and that each reader gets its own alone. */
 import { readFileSync } from 'node:fs'
 import type { HostName, SluiceServer } from '../../scripts/host.ts'
 import { type Contender, type Figure, type Measurement, perSecond } from '../figure.ts'

@@ -1,4 +1,4 @@
-/** Owns the sources of live messages: Sluice on a host, and nchan, each with who publishes to it. */
+/** The sources of live messages: Sluice on a host, and nchan, each with who publishes to it. */
 
 import type { PublisherJob } from '../load/publishers.ts'
 import type { ReadersJob } from '../load/readers.ts'

@@ -1,4 +1,4 @@
-/** Owns the figure of idle readers: what each keeps of its host's memory. */
+/** The figure of idle readers: what each keeps of its host's memory. */
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { HostName } from '../../scripts/host.ts'

@@ -1,4 +1,4 @@
-/** Owns the figure of publishing many messages by one request: lines as they are taken, and batches beside. */
+/** The figure of publishing many messages by one request: lines as they are taken, and batches beside. */
 import type { HostName } from '../../scripts/host.ts'
 import { type Contender, type Figure, type Floor, type Measurement, median, perSecond } from '../figure.ts'
 import type { Span } from '../load/rate.ts'

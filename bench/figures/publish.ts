@@ -1,4 +1,4 @@
-/** Owns the figures of publishing: acked, one message a request. */
+/** The figures of publishing: acked, one message a request. */
 
 import type { HostName } from '../../scripts/host.ts'
 import { type Contender, type Figure, type Floor, type Measurement, perSecond } from '../figure.ts'

@@ -1,4 +1,4 @@
-/** Owns the figures of shared work: pull 100, acknowledge 100, and again. */
+/** The figures of shared work: pull 100, acknowledge 100, and again. */
 import { type Contender, type Figure, type Measurement, perSecond } from '../figure.ts'
 import { ackRequest, findTokens, pullRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'

@@ -1,4 +1,4 @@
-/** Owns the figures of reading history: JSON pages along the cursor, and one NDJSON answer. */
+/** The figures of reading history: JSON pages along the cursor, and one NDJSON answer. */
 import { type Figure, perSecond } from '../figure.ts'
 import { linesRequest, pageRequest } from '../load/over-http.ts'
 import type { Span } from '../load/rate.ts'

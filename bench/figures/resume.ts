@@ -1,4 +1,4 @@
-/** Owns the figures of coming back: from a cursor anywhere in a stream to the first message, however long the stream is. */
+/** The figures of coming back: from a cursor anywhere in a stream to the first message, however long the stream is. */
 import type { Contender, Figure, Measurement } from '../figure.ts'
 import type { Rate, Span } from '../load/rate.ts'
 import type { Place } from '../load/resume.ts'

@@ -1,4 +1,4 @@
-/** Owns the figure of one slow reader among many: what it costs the others, and the host's memory. */
+/** The figure of one slow reader among many: what it costs the others, and the host's memory. */
 
 import type { HostName } from '../../scripts/host.ts'
 import type { Figure, Measurement } from '../figure.ts'

@@ -1,4 +1,4 @@
-/** Owns the streams that reads and pulls are measured on: filled once, and left as they are. */
+/** The streams that reads and pulls are measured on: filled once, and left as they are. */
 import type { Stage } from '../stage.ts'
 
 export const STORED = 'BENCH_STORED'

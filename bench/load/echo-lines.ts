@@ -1,4 +1,4 @@
-/** Owns a server that answers lines at the cost of reading and writing them: it shows what the client of lines alone can do. */
+/** A server that answers lines at the cost of reading and writing them: it shows what the client of lines alone can do. */
 import { createServer, type Socket } from 'node:net'
 import { LAST_CHUNK, writeChunk } from './http.ts'
 

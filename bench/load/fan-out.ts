@@ -1,4 +1,4 @@
-/** Owns the jobs of live reading: readers are opened, are delivered to for a span of time, and closed. */
+/** The jobs of live reading: readers are opened, are delivered to for a span of time, and closed. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { MARK, makeNumbered, writeNumber } from './payload.ts'
 import { openPublisher, type Publisher, type PublisherJob } from './publishers.ts'

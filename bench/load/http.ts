@@ -1,4 +1,4 @@
-/** Owns a small HTTP/1.1 client: keep-alive over a bare socket, since `fetch` costs more than what is measured. */
+/** A small HTTP/1.1 client: keep-alive over a bare socket, since `fetch` costs more than what is measured. */
 import { connect, type Socket } from 'node:net'
 
 /** One connection; one request at a time. */

@@ -1,4 +1,4 @@
-/** Owns the entry of a load process: it does one job after another, as they are asked for over IPC. */
+/** The entry of a load process: it does one job after another, as they are asked for over IPC. */
 import { echoLines } from './echo-lines.ts'
 import * as fanOut from './fan-out.ts'
 import * as natively from './natively.ts'

@@ -1,4 +1,4 @@
-/** Owns the same jobs as a native client does them: nats.ws, raw requests, on one connection. */
+/** The same jobs as a native client does them: nats.ws, raw requests, on one connection. */
 import { connect, createInbox, type Msg, type NatsConnection } from 'nats.ws'
 import { makePayload } from './payload.ts'
 import { measureRate, type Rate, type Span, times, watchCpu } from './rate.ts'

@@ -1,4 +1,4 @@
-/** Owns the jobs of an HTTP client: publish, read pages, read lines, pull and acknowledge. */
+/** The jobs of an HTTP client: publish, read pages, read lines, pull and acknowledge. */
 import { ask, type HttpConnection, openHttp, writeRequest } from './http.ts'
 import { makePayload } from './payload.ts'
 import { measureRate, type Rate, type Span, times, watchCpu } from './rate.ts'

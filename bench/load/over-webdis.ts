@@ -1,4 +1,4 @@
-/** Owns the same jobs as a client of webdis does them: Redis streams over HTTP, with the same client. */
+/** The same jobs as a client of webdis does them: Redis streams over HTTP, with the same client. */
 import { connect } from 'node:net'
 import { ask, openHttp, writeRequest } from './http.ts'
 import { makePayload } from './payload.ts'

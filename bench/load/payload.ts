@@ -1,4 +1,4 @@
-/** Owns what is published: text of a fixed size, JSON as most messages are, and the number that readers check. */
+/** What is published: text of a fixed size, JSON as most messages are, and the number that readers check. */
 
 /** Begins the number of a message; it stands nowhere else in a payload or in what Sluice and nchan write around it. */
 export const MARK = 126

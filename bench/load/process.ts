@@ -1,4 +1,4 @@
-/** Owns load processes as the bench sees them: clients that run beside it and not in it. */
+/** Load processes as the bench sees them: clients that run beside it and not in it. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
 import type { JobName, JobReply, JobRequest, Jobs } from './main.ts'

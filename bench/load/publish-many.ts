@@ -1,4 +1,4 @@
-/** Owns the jobs of an HTTP client that publishes many messages by one request: lines as they are taken, and batches. */
+/** The jobs of an HTTP client that publishes many messages by one request: lines as they are taken, and batches. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   ask,

@@ -1,4 +1,4 @@
-/** Owns who publishes to the readers: natively into JetStream, or to nchan over HTTP. Readers tell how fast. */
+/** Who publishes to the readers: natively into JetStream, or to nchan over HTTP. Readers tell how fast. */
 import { connect } from 'node:net'
 import { connect as connectNats } from 'nats.ws'
 

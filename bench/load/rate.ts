@@ -1,4 +1,4 @@
-/** Owns the clock of a measurement: what clients do in parallel, counted within a span of time, and what it costs. */
+/** The clock of a measurement: what clients do in parallel, counted within a span of time, and what it costs. */
 import { readFileSync } from 'node:fs'
 
 /**

@@ -1,4 +1,4 @@
-/** Owns readers of server-sent events as bare sockets: they count what comes, and check that it is what is theirs. */
+/** Readers of server-sent events as bare sockets: they count what comes, and check that it is what is theirs. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeRequest } from './http.ts'

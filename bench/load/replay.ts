@@ -1,4 +1,4 @@
-/** Owns a server that costs next to nothing: it answers with recorded bytes, to show what the clients alone can do. */
+/** A server that costs next to nothing: it answers with recorded bytes, to show what the clients alone can do. */
 import { createServer, type Socket } from 'node:net'
 import { openHttp } from './http.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the jobs of resuming: how long it takes from a cursor in the middle of a stream to the message after it. */
+/** The jobs of resuming: how long it takes from a cursor in the middle of a stream to the message after it. */
 import { connect } from 'node:net'
 import { ask, openHttp, writeRequest } from './http.ts'
 import { client } from './natively.ts'

@@ -1,4 +1,4 @@
-/** Owns a server of events that costs as little as it can: it shows how much the readers alone can take. */
+/** A server of events that costs as little as it can: it shows how much the readers alone can take. */
 import { connect, createServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { writeRequest } from './http.ts'

@@ -1,4 +1,4 @@
-/** Owns nginx with nchan as a peer: a private one on a loopback port, tuned for what is measured. */
+/** Nginx with nchan as a peer: a private one on a loopback port, tuned for what is measured. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns getting the peers' programs: what is installed, else Debian's packages, unpacked below .sluice and cached there. */
+/** Getting the peers' programs: what is installed, else Debian's packages, unpacked below .sluice and cached there. */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchDebianPackages } from '../../scripts/debian.ts'

@@ -1,4 +1,4 @@
-/** Owns webdis with Redis as a peer: private ones on loopback ports, Redis as durable as it is usually run. */
+/** Webdis with Redis as a peer: private ones on loopback ports, Redis as durable as it is usually run. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts } from '../../scripts/ports.ts'

@@ -1,4 +1,4 @@
-/** Owns bodies that clients go on sending for as long as they like: they end when the host does. */
+/** Bodies that clients go on sending for as long as they like: they end when the host does. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { BridgeError, SHUTTING_DOWN } from '../errors.ts'
 import { isLinesType } from '../media-types.ts'

@@ -1,4 +1,4 @@
-/** Owns the end of a Node process: nothing new, what is under way to its end, NATS last, and out within a bound. */
+/** The end of a Node process: nothing new, what is under way to its end, NATS last, and out within a bound. */
 import { delay } from '../turns.ts'
 import type { EndingBodies } from './ending-bodies.ts'
 import type { OpenAnswers } from './open-answers.ts'

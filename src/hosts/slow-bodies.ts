@@ -1,4 +1,4 @@
-/** Owns ending requests on Node whose body does not come: Node's own limit would end a stream of lines, too. */
+/** Ending requests on Node whose body does not come: Node's own limit would end a stream of lines, too. */
 import type { IncomingMessage, Server } from 'node:http'
 import { isLinesType } from '../media-types.ts'
 

@@ -1,4 +1,4 @@
-/** Owns batches of stored messages: how they are asked for, and those of several filters made one. */
+/** Batches of stored messages: how they are asked for, and those of several filters made one. */
 import type { Batch, BatchRequest, HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import { someAtOnce } from '../turns.ts'
 

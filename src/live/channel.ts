@@ -1,4 +1,4 @@
-/** Owns readers that want the same of a stream: each message is written and sealed once for all of them. */
+/** Readers that want the same of a stream: each message is written and sealed once for all of them. */
 import type { StoredMessage } from '../jetstream.ts'
 import type { CursorRun, CursorScope, Gap, MessageForm } from '../reading.ts'
 import { messageEvents, movingHeartbeat, type Wording } from './events.ts'

@@ -1,4 +1,4 @@
-/** Owns server-sent events as text: what a reader of a stream is told. */
+/** Server-sent events as text: what a reader of a stream is told. */
 import type { StoredMessage } from '../jetstream.ts'
 import type { CursorScope, Gap, MessageForm, Page } from '../reading.ts'
 import { createMessageEncoder } from '../schemas/message.ts'

@@ -1,4 +1,4 @@
-/** Owns the live end of a stream: one subscription for all its readers in this host, each message handed to those who want it. */
+/** The live end of a stream: one subscription for all its readers in this host, each message handed to those who want it. */
 import { BridgeError } from '../errors.ts'
 import type { JetStream, LiveSubscription, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { LiveMetrics } from '../metrics.ts'

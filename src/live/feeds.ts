@@ -1,4 +1,4 @@
-/** Owns which feeds there are: one for each stream that is read live over a connection, whoever reads it. */
+/** Which feeds there are: one for each stream that is read live over a connection, whoever reads it. */
 import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { Wants } from './channel.ts'

@@ -1,4 +1,4 @@
-/** Owns how subject filters relate to subjects and to each other. */
+/** How subject filters relate to subjects and to each other. */
 
 /** Whether a subject, or all that another filter stands for, falls under `filter`. */
 export function covers(filter: string, subject: string): boolean {

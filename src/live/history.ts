@@ -1,4 +1,4 @@
-/** Owns the next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
+/** The next page of history: read in batches from any replica, its end and its holes confirmed by the leader. */
 import { BridgeError } from '../errors.ts'
 import type { Batch, HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import { messageBytes } from '../message-size.ts'

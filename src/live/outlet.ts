@@ -1,4 +1,4 @@
-/** Owns the end of a reader's body that its connection takes from: whether it asks, and what it is given. */
+/** The end of a reader's body that its connection takes from: whether it asks, and what it is given. */
 
 export type Controller = ReadableStreamDefaultController<Uint8Array>
 

@@ -1,4 +1,4 @@
-/** Owns positions on the way to the live end, and taking of a page what is not there already. */
+/** Positions on the way to the live end, and taking of a page what is not there already. */
 import type { Page, Position } from '../reading.ts'
 
 /** A message of the stream, or where one was; `time`: of a message. */

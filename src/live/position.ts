@@ -1,4 +1,4 @@
-/** Owns where a read begins: a position checked against the stream as it is now, or a start found in it. */
+/** Where a read begins: a position checked against the stream as it is now, or a start found in it. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'

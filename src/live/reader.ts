@@ -1,4 +1,4 @@
-/** Owns reading by position: one page, waiting for one, or a tail of events. */
+/** Reading by position: one page, waiting for one, or a tail of events. */
 import { abortWith } from '../abort.ts'
 import { BridgeError, isPassing, SHUTTING_DOWN } from '../errors.ts'
 import type { Hold } from '../holds.ts'

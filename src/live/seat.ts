@@ -1,4 +1,4 @@
-/** Owns one reader's place at a feed: what waits there for it, and how much may. */
+/** One reader's place at a feed: what waits there for it, and how much may. */
 import type { Hold } from '../holds.ts'
 import type { Gap } from '../reading.ts'
 

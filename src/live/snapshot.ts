@@ -1,4 +1,4 @@
-/** Owns reading the last message of each subject, as the stream was at one sequence. */
+/** Reading the last message of each subject, as the stream was at one sequence. */
 import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { Page, PageRequest, Position } from '../reading.ts'
 import { MAX_BATCH, MAX_BATCH_BYTES } from './batches.ts'

@@ -1,4 +1,4 @@
-/** Owns finding all that listen on a subject at a cost that does not grow with how many listen on others. */
+/** Finding all that listen on a subject at a cost that does not grow with how many listen on others. */
 
 /** One token of the filters: what ends here, what takes all below, and where the next token leads. */
 interface Branch<Value> {

@@ -1,4 +1,4 @@
-/** Owns a reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
+/** A reader's server-sent events: history at its own pace, then live, and back again when it falls behind. */
 import { BridgeError, isPassing, toProblem } from '../errors.ts'
 import { farewell } from '../farewell.ts'
 import type { Hold } from '../holds.ts'

@@ -1,4 +1,4 @@
-/** Owns who asks: a credential out of the request, and the tenant it is. NATS decides what it may do. */
+/** Who asks: a credential out of the request, and the tenant it is. NATS decides what it may do. */
 import { createHash } from 'node:crypto'
 import { getPath } from 'hono/utils/url'
 import type { Caller, Dependencies } from '../context.ts'

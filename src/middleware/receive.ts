@@ -1,4 +1,4 @@
-/** Owns what every request passes through: its id, its page's origin, who sends it, and what is told of it afterwards. */
+/** What every request passes through: its id, its page's origin, who sends it, and what is told of it afterwards. */
 import type { Context, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import { answerProblem, completeAnswer } from '../answer.ts'

@@ -1,4 +1,4 @@
-/** Owns batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
+/** Batches that are stored as a whole: tried again where that is safe, found again, and why one was refused. */
 import { BatchRefused, BridgeError } from '../errors.ts'
 import type { JetStream, OutgoingMessage, PubAck, StoredMessage, StreamInfo } from '../jetstream.ts'
 import {

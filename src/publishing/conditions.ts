@@ -1,4 +1,4 @@
-/** Owns what a refused condition of a publish tells its client: how things really are. */
+/** What a refused condition of a publish tells its client: how things really are. */
 import { BridgeError, type ProblemMembers } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import {

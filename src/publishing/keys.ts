@@ -1,4 +1,4 @@
-/** Owns idempotency keys: whether a stream has seen one, and with which message. */
+/** Idempotency keys: whether a stream has seen one, and with which message. */
 import { BridgeError } from '../errors.ts'
 import type { JetStream, MessageHeaders, OutgoingMessage, PubAck, StoredMessage } from '../jetstream.ts'
 import {

@@ -1,4 +1,4 @@
-/** Owns a conversation in lines: messages come, their results go, and neither waits for the other to end. */
+/** A conversation in lines: messages come, their results go, and neither waits for the other to end. */
 import { BridgeError, toProblem } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
 import type { Tally } from '../tally.ts'

@@ -1,4 +1,4 @@
-/** Owns cutting a body into its lines as it comes, never keeping more of it than a chunk and one line. */
+/** Cutting a body into its lines as it comes, never keeping more of it than a chunk and one line. */
 import { BridgeError, refuse } from '../errors.ts'
 
 /** A line as text, without its end; or why it is none. */

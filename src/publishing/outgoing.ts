@@ -1,4 +1,4 @@
-/** Owns reading messages to be published out of JSON text. */
+/** Reading messages to be published out of JSON text. */
 import { refuse } from '../errors.ts'
 import type { OutgoingMessage } from '../jetstream.ts'
 import { parseInput } from '../router.ts'

@@ -1,4 +1,4 @@
-/** Owns many publishes of one request: a bounded window of them under way, and what became of each, in their order. */
+/** Many publishes of one request: a bounded window of them under way, and what became of each, in their order. */
 import { BridgeError } from '../errors.ts'
 import type { OutgoingMessage, PubAck } from '../jetstream.ts'
 import { soon } from '../turns.ts'

@@ -1,4 +1,4 @@
-/** Owns what becomes of a publish: stored, stored before, refused for a reason that is told, and when it is tried again. */
+/** What becomes of a publish: stored, stored before, refused for a reason that is told, and when it is tried again. */
 import { BridgeError, isPassing } from '../errors.ts'
 import type { JetStream, OutgoingMessage, PubAck } from '../jetstream.ts'
 import { delay } from '../turns.ts'

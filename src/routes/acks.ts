@@ -1,4 +1,4 @@
-/** Owns acknowledgements: a token is all that is needed, at any instance. */
+/** Acknowledgements: a token is all that is needed, at any instance. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'

@@ -1,4 +1,4 @@
-/** Owns answers whose content may take long to come, to clients that may leave meanwhile. */
+/** Answers whose content may take long to come, to clients that may leave meanwhile. */
 import type { Context, TypedResponse } from 'hono'
 import { abortWith } from '../abort.ts'
 import { answer } from '../answer.ts'

@@ -1,4 +1,4 @@
-/** Owns durable consumers: their configuration, state, pause and reset. */
+/** Durable consumers: their configuration, state, pause and reset. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Session } from '../context.ts'
 import { BridgeError } from '../errors.ts'

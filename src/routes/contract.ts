@@ -1,4 +1,4 @@
-/** Owns the contract: the OpenAPI document, written from the routes of an app. */
+/** The contract: the OpenAPI document, written from the routes of an app. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../context.ts'
 import { examples } from '../schemas/examples.ts'

@@ -1,4 +1,4 @@
-/** Owns how the documentation page shows an operation: what it takes, what it answers, how it fails, how to try it. */
+/** How the documentation page shows an operation: what it takes, what it answers, how it fails, how to try it. */
 import { html } from 'hono/html'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { EVENTS_TYPE, LINES_TYPE } from '../media-types.ts'

@@ -1,4 +1,4 @@
-/** Owns the documentation page: the OpenAPI document as plain HTML, without scripts. */
+/** The documentation page: the OpenAPI document as plain HTML, without scripts. */
 import { html, raw } from 'hono/html'
 import { ERRORS } from '../errors.ts'
 import { type Endpoint, type OpenApiDocument, renderMethod, renderOperation } from './docs-operation.ts'

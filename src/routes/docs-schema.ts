@@ -1,4 +1,4 @@
-/** Owns how the documentation page shows a schema: its type in a word, its limits, its fields as rows. */
+/** How the documentation page shows a schema: its type in a word, its limits, its fields as rows. */
 import { html } from 'hono/html'
 
 /** A piece of the page; whatever was put into it is escaped. */

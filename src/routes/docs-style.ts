@@ -1,4 +1,4 @@
-/** Owns how the documentation page looks, by day and by night, on a desk and on a phone. */
+/** How the documentation page looks, by day and by night, on a desk and on a phone. */
 export const STYLE = `
 :root { --page: #fff; --panel: #f6f7f9; --line: #e2e5ea; --text: #1c2230; --soft: #5b6474; --link: #0b62c4;
   --mark: #fff6d6; --get: #0b62c4; --post: #16794c; --put: #9a6300; --delete: #b3261e;

@@ -1,4 +1,4 @@
-/** Owns the contract as the bridge serves it: the document, and a page that people can read. */
+/** The contract as the bridge serves it: the document, and a page that people can read. */
 import { createHash } from 'node:crypto'
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'

@@ -1,4 +1,4 @@
-/** Owns what machines ask before they send work: is it alive, is NATS there, what can it do. */
+/** What machines ask before they send work: is it alive, is NATS there, what can it do. */
 import { createRoute } from '@hono/zod-openapi'
 import { BridgeError } from '../errors.ts'
 import { createRouter, noQuery } from '../router.ts'

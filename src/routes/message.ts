@@ -1,4 +1,4 @@
-/** Owns single messages: by sequence or the last of a subject, as JSON or raw, and their deletion. */
+/** Single messages: by sequence or the last of a subject, as JSON or raw, and their deletion. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'

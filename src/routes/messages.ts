@@ -1,4 +1,4 @@
-/** Owns reads by cursor: a page, a stream of lines, or server-sent events, by what the client accepts. */
+/** Reads by cursor: a page, a stream of lines, or server-sent events, by what the client accepts. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'

@@ -1,4 +1,4 @@
-/** Owns the figures of a host as Prometheus reads them, and who may. */
+/** The figures of a host as Prometheus reads them, and who may. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'

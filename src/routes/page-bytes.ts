@@ -1,4 +1,4 @@
-/** Owns a page as bytes: one JSON document, or a line for each message. */
+/** A page as bytes: one JSON document, or a line for each message. */
 import type { CursorScope, MessageForm, Page } from '../reading.ts'
 import { createEventEncoder } from '../schemas/cloud-event-out.ts'
 import { createMessageEncoder, isLargeMessage, messageParts } from '../schemas/message.ts'

@@ -1,4 +1,4 @@
-/** Owns pages read one after another, each while the client takes the one before it. */
+/** Pages read one after another, each while the client takes the one before it. */
 import type { Page, PageRequest } from '../reading.ts'
 import { MAX_LIMIT } from '../schemas/read.ts'
 import { soon } from '../turns.ts'

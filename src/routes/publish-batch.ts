@@ -1,4 +1,4 @@
-/** Owns publishing a batch that comes in one JSON document: each message by itself, or all or none. */
+/** Publishing a batch that comes in one JSON document: each message by itself, or all or none. */
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'

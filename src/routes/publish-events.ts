@@ -1,4 +1,4 @@
-/** Owns publishing CloudEvents: one that is all of the body or stands in the headers, or a batch of them. */
+/** Publishing CloudEvents: one that is all of the body or stands in the headers, or a batch of them. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'

@@ -1,4 +1,4 @@
-/** Owns publishing lines of JSON as they come, each answered in its order while more are on their way. */
+/** Publishing lines of JSON as they come, each answered in its order while more are on their way. */
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'
 import type { AppEnv } from '../context.ts'

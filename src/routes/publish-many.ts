@@ -1,4 +1,4 @@
-/** Owns publishes of many messages, and of CloudEvents: what their body is, by its type. */
+/** Publishes of many messages, and of CloudEvents: what their body is, by its type. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'

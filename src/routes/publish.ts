@@ -1,4 +1,4 @@
-/** Owns the publish of one message: the request's body is its payload, byte for byte. */
+/** The publish of one message: the request's body is its payload, byte for byte. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'

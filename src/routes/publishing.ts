@@ -1,4 +1,4 @@
-/** Owns what the ways to publish many messages share: whose they are, and how results are written. */
+/** What the ways to publish many messages share: whose they are, and how results are written. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import type { ServerInfo } from '../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns what consumers deliver: pulls, and the same messages pushed as server-sent events. */
+/** What consumers deliver: pulls, and the same messages pushed as server-sent events. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { chooseType } from '../accept.ts'

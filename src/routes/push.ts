@@ -1,4 +1,4 @@
-/** Owns the loop that pushes a consumer's messages to one client. */
+/** The loop that pushes a consumer's messages to one client. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { countDeliveries, deliveryEncoder, giveBack, isDismissed, type Look, lookAt } from '../deliveries.ts'

@@ -1,4 +1,4 @@
-/** Owns what the three representations of a read share: where it begins, and by whose right. */
+/** What the three representations of a read share: where it begins, and by whose right. */
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'
 import { BridgeError, refuse } from '../errors.ts'

@@ -1,4 +1,4 @@
-/** Owns streams: their configuration, state, subjects, and purge. */
+/** Streams: their configuration, state, subjects, and purge. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { answer } from '../answer.ts'

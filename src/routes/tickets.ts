@@ -1,4 +1,4 @@
-/** Owns tickets: how a browser page gets to open an `EventSource`, which cannot send a credential. */
+/** Tickets: how a browser page gets to open an `EventSource`, which cannot send a credential. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { AppEnv } from '../context.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of acknowledgements. */
+/** The wire form of acknowledgements. */
 
 import { integer } from './names.ts'
 import { problemSchema } from './problem.ts'

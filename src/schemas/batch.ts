@@ -1,4 +1,4 @@
-/** Owns the wire form of publishes of many messages: the batch, its results, and their lines. */
+/** The wire form of publishes of many messages: the batch, its results, and their lines. */
 import { type Problem, toProblem } from '../errors.ts'
 import type { PubAck } from '../jetstream.ts'
 import { integer } from './names.ts'

@@ -1,4 +1,4 @@
-/** Owns how the attributes of a CloudEvent stand in headers: the binary mode of HTTP and of NATS. */
+/** How the attributes of a CloudEvent stand in headers: the binary mode of HTTP and of NATS. */
 import type { MessageHeaders } from '../jetstream.ts'
 import { isServable, mediaTypeOf } from '../media-types.ts'
 

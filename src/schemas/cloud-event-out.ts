@@ -1,4 +1,4 @@
-/** Owns stored messages as CloudEvents in JSON: every message is one, and no payload is altered. */
+/** Stored messages as CloudEvents in JSON: every message is one, and no payload is altered. */
 import type { StoredMessage } from '../jetstream.ts'
 import { type Attributes, isEvent, isJsonType, isTextType, readEventHeaders } from './cloud-event-headers.ts'
 import { decodeText, parseJson, toBase64, toOneLine } from './payload.ts'

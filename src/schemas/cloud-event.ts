@@ -1,4 +1,4 @@
-/** Owns the wire form of a CloudEvent in JSON, and what a publish makes of one: a message, its key and its subject. */
+/** The wire form of a CloudEvent in JSON, and what a publish makes of one: a message, its key and its subject. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { MAX_PAYLOAD_CHARS } from './bounds.ts'

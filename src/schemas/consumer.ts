@@ -1,4 +1,4 @@
-/** Owns the wire form of durable consumers: JetStream's own configuration and state, durations in milliseconds. */
+/** The wire form of durable consumers: JetStream's own configuration and state, durations in milliseconds. */
 
 import type { ConsumerInfo } from '../jetstream.ts'
 import { MAX_DURATION_MS, MAX_SUBJECTS, metadata, shortText } from './bounds.ts'

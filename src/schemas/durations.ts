@@ -1,4 +1,4 @@
-/** Owns the unit of durations: JetStream's JSON has nanoseconds, the wire has milliseconds in fields named `_ms`. */
+/** The unit of durations: JetStream's JSON has nanoseconds, the wire has milliseconds in fields named `_ms`. */
 import type { JetStreamConfig } from '../jetstream.ts'
 import { msToNanos, nanosToMs } from './time.ts'
 

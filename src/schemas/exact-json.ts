@@ -1,4 +1,4 @@
-/** Owns JSON that keeps every number as it was written: digits beyond a double's, 1e400, 5.00. */
+/** JSON that keeps every number as it was written: digits beyond a double's, 1e400, 5.00. */
 import { refuse } from '../errors.ts'
 import { endOfString, QUOTE, tooDeep } from './json-bounds.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the contract's examples. They tell one story, a shop's orders; operations refer to them by name. */
+/** The contract's examples. They tell one story, a shop's orders; operations refer to them by name. */
 
 import type { ackResultsSchema, acksSchema } from './ack.ts'
 import type { batchSchema, resultLineSchema, resultsSchema } from './batch.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of what the bridge says of itself and its server. */
+/** The wire form of what the bridge says of itself and its server. */
 
 import { integer } from './names.ts'
 import * as z from './zod.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of a message, and writes it: payloads as text where they are text, else as base64. */
+/** The wire form of a message, and writes it: payloads as text where they are text, else as base64. */
 import { isUtf8 } from 'node:buffer'
 import type { MessageHeaders, StoredMessage } from '../jetstream.ts'
 import type { MessageForm, PayloadForm } from '../reading.ts'

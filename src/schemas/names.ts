@@ -1,4 +1,4 @@
-/** Owns names: streams, consumers, subjects and subject filters, and the limits JetStream has on them. */
+/** Names: streams, consumers, subjects and subject filters, and the limits JetStream has on them. */
 import * as z from './zod.ts'
 
 /** JetStream's limit on stream and consumer names, bytes. */

@@ -1,4 +1,4 @@
-/** Owns the `Nats-*` headers that a publisher may set: their form, what they mean, and which server heeds them. */
+/** The `Nats-*` headers that a publisher may set: their form, what they mean, and which server heeds them. */
 import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, ServerInfo } from '../jetstream.ts'
 import { MAX_TEXT_CHARS } from './bounds.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
+/** The wire form of a message to be published, in JSON: one of a batch, or a line of a stream of them. */
 import { refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { boundedRecord, MAX_DURATION_MS, MAX_PAYLOAD_CHARS, shortText } from './bounds.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of a failure, and which failures an operation declares. */
+/** The wire form of a failure, and which failures an operation declares. */
 
 import { ERRORS, type ErrorCode, MAX_FIELD_ERRORS, type ProblemStatus } from '../errors.ts'
 import * as z from './zod.ts'

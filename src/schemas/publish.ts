@@ -1,4 +1,4 @@
-/** Owns the wire form of a publish: its headers, which of them become the message's, and its answer. */
+/** The wire form of a publish: its headers, which of them become the message's, and its answer. */
 
 import { refuse } from '../errors.ts'
 import type { MessageHeaders, PubAck } from '../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of reads by cursor: the query, the page, and the events of a stream. */
+/** The wire form of reads by cursor: the query, the page, and the events of a stream. */
 
 import type { Start } from '../reading.ts'
 import { MAX_PASSED_CHARS } from './bounds.ts'

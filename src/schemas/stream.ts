@@ -1,4 +1,4 @@
-/** Owns the wire form of streams: JetStream's own configuration, with durations in milliseconds. */
+/** The wire form of streams: JetStream's own configuration, with durations in milliseconds. */
 
 import type { StreamInfo } from '../jetstream.ts'
 import { MAX_DURATION_MS, MAX_SUBJECTS, metadata, shortText } from './bounds.ts'

@@ -1,4 +1,4 @@
-/** Owns the wire form of tickets: what one may open, and what a browser page gets for it. */
+/** The wire form of tickets: what one may open, and what a browser page gets for it. */
 
 import { cursorText } from './message.ts'
 import { consumerName, MAX_FILTERS, streamName, subjectFilter } from './names.ts'

@@ -1,4 +1,4 @@
-/** Owns times with nanoseconds: beyond what a number or a `Date` can hold. */
+/** Times with nanoseconds: beyond what a number or a `Date` can hold. */
 
 const NANOS_PER_MS = 1_000_000n
 const NANOS_PER_SECOND = 1_000_000_000n

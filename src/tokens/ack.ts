@@ -1,4 +1,4 @@
-/** Owns ack tokens: one delivery of one message, sealed, so that any instance can settle it. */
+/** Ack tokens: one delivery of one message, sealed, so that any instance can settle it. */
 import { packFields, unpackFields } from './fields.ts'
 import { createSealer, type Keyring } from './seal.ts'
 

@@ -1,4 +1,4 @@
-/** Owns cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
+/** Cursors: a reader's position, its stream and its filter, sealed into one opaque text. */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { BridgeError } from '../errors.ts'

@@ -1,4 +1,4 @@
-/** Owns how token contents are packed: texts and numbers one after another, small and in a fixed order. */
+/** How token contents are packed: texts and numbers one after another, small and in a fixed order. */
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })

@@ -1,4 +1,4 @@
-/** Owns the `Nats-Msg-Id` of an idempotency key: tenants who publish to one stream must not meet in its one set of ids. */
+/** The `Nats-Msg-Id` of an idempotency key: tenants who publish to one stream must not meet in its one set of ids. */
 import { createHmac } from 'node:crypto'
 import type { MessageIdOf } from '../schemas/names.ts'
 import type { Keyring } from './seal.ts'

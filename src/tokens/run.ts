@@ -1,4 +1,4 @@
-/** Owns runs: many sequences and times sealed in one go, each bound to the token that heads them. */
+/** Runs: many sequences and times sealed in one go, each bound to the token that heads them. */
 import { createCipheriv, createDecipheriv, timingSafeEqual } from 'node:crypto'
 import { markOf } from '../schemas/time.ts'
 import type { Key } from './seal.ts'

@@ -1,4 +1,4 @@
-/** Owns sealing: bytes into an opaque text that only the bridge's keys can make or read. */
+/** Sealing: bytes into an opaque text that only the bridge's keys can make or read. */
 import {
   createCipheriv,
   createDecipheriv,

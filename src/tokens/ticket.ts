@@ -1,4 +1,4 @@
-/** Owns tickets: a short-lived right to read one stream from a browser, sealed with the credential it reads by. */
+/** Tickets: a short-lived right to read one stream from a browser, sealed with the credential it reads by. */
 import type { NatsCredential } from '../jetstream.ts'
 import { packFields, unpackFields } from './fields.ts'
 import { createSealer, type Keyring, MAX_TOKEN_CHARS } from './seal.ts'

@@ -1,4 +1,4 @@
-/** Owns the tests of reading a delivery's reply subject. */
+/** The tests of reading a delivery's reply subject. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isAckSubject, parseAckSubject } from '../../src/adapters/nats/ack-subject.ts'

@@ -1,4 +1,4 @@
-/** Owns the tests of the connection itself: credentials, permissions, loss and recovery. */
+/** The tests of the connection itself: credentials, permissions, loss and recovery. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePorts } from '../../scripts/ports.ts'
 import type { JetStreamConnection, NatsCredential } from '../../src/jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns the tests of consumers: administration, pulling, settling and following. */
+/** The tests of consumers: administration, pulling, settling and following. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepareConnection } from '../../src/adapters/nats/connection.ts'
 import { follow } from '../../src/adapters/nats/follow.ts'

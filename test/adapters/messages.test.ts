@@ -1,4 +1,4 @@
-/** Owns the tests of publishing and reading against the newest and the oldest server that are supported. */
+/** The tests of publishing and reading against the newest and the oldest server that are supported. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JetStream, JetStreamConnection, MessageHeaders, StoredMessage } from '../../src/jetstream.ts'
 import { startNats, type TestNats } from '../support/nats.ts'

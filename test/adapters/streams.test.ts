@@ -1,4 +1,4 @@
-/** Owns the tests of stream administration, and of messages that other clients left behind. */
+/** The tests of stream administration, and of messages that other clients left behind. */
 import { connect, MsgHdrsImpl } from 'nats.ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JetStream, JetStreamConnection } from '../../src/jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns what the adapter's tests share: settings for a server, streams with messages, and waiting for a fact. */
+/** What the adapter's tests share: settings for a server, streams with messages, and waiting for a fact. */
 import { openJetStream } from '../../src/adapters/nats/index.ts'
 import type { BridgeError } from '../../src/errors.ts'
 import type { JetStream, JetStreamConfig, NatsCredential, PubAck } from '../../src/jetstream.ts'

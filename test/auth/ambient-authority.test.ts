@@ -1,4 +1,4 @@
-/** Owns the proof that no page of another site has a browser do something by the bridge's own credential. */
+/** The proof that no page of another site has a browser do something by the bridge's own credential. */
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type ConsumerBody, publishPath, type StreamBody } from '../contract/client.ts'

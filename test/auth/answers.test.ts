@@ -1,4 +1,4 @@
-/** Owns the proof that answers which nobody takes are counted, bounded by tenant, and given back when their client is gone. */
+/** The proof that answers which nobody takes are counted, bounded by tenant, and given back when their client is gone. */
 import { afterEach, expect, test } from 'vitest'
 import { range, until } from '../contract/expectations.ts'
 import { openRaw, type RawConnection } from '../contract/raw.ts'

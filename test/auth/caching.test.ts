@@ -1,4 +1,4 @@
-/** Owns the proof that no cache hands to one credential what another was answered. */
+/** The proof that no cache hands to one credential what another was answered. */
 import { expect, test } from 'vitest'
 import { authorizationText, onEveryHost } from './support.ts'
 import { ADMIN, ALICE, BOB, makeStreams } from './users.ts'

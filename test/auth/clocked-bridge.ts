@@ -1,4 +1,4 @@
-/** Owns a bridge in this process whose clock the test moves: what holds for an hour is shown in no time. */
+/** A bridge in this process whose clock the test moves: what holds for an hour is shown in no time. */
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import { createApp } from '../../src/app.ts'

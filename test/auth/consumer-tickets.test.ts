@@ -1,4 +1,4 @@
-/** Owns the proof that a page which waits for a consumer's messages is not lost by what happens while there are none. */
+/** The proof that a page which waits for a consumer's messages is not lost by what happens while there are none. */
 import { expect, test } from 'vitest'
 import { createClient, type Delivery } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'

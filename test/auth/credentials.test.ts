@@ -1,4 +1,4 @@
-/** Owns the proof of AUTH=nats: who is let in, what NATS lets each do, and that a refusal says no more than that. */
+/** The proof of AUTH=nats: who is let in, what NATS lets each do, and that a refusal says no more than that. */
 
 import { describe, expect, test } from 'vitest'
 import { type Client, type Problem, publishPath, type StreamBody } from '../contract/client.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof that the bridge signs in with the keys of a credentials file, by each host's own crypto. */
+/** The proof that the bridge signs in with the keys of a credentials file, by each host's own crypto. */
 import { nkeys } from 'nats.ws'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HOSTS, startHost, type TestHost } from '../support/host.ts'

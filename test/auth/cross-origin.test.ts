@@ -1,4 +1,4 @@
-/** Owns the proof of what pages of other origins may do: those listed all that a client may, the others nothing. */
+/** The proof of what pages of other origins may do: those listed all that a client may, the others nothing. */
 import { describe, expect, test } from 'vitest'
 import { type Client, publishPath, type StreamBody } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'

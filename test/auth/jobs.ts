@@ -1,4 +1,4 @@
-/** Owns the jobs that a NATS user may be made for, and what each takes: the list that the README has. */
+/** The jobs that a NATS user may be made for, and what each takes: the list that the README has. */
 import { expect } from 'vitest'
 import { type Client, publishPath, type StreamBody } from '../contract/client.ts'
 import { type EventStream, openEvents } from '../contract/events.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof of what a NATS user needs for each job: the listed permissions are enough, and none is to spare. */
+/** The proof of what a NATS user needs for each job: the listed permissions are enough, and none is to spare. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Client, createClient } from '../contract/client.ts'
 import { HOSTS, startHost, type TestHost } from '../support/host.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof that a refused credential is told so whatever its length: NATS closes right behind its refusal. */
+/** The proof that a refused credential is told so whatever its length: NATS closes right behind its refusal. */
 import { expect, test } from 'vitest'
 import { range } from '../contract/expectations.ts'
 import { authorizationText, basic, onEveryHost } from './support.ts'

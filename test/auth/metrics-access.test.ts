@@ -1,4 +1,4 @@
-/** Owns who may read a host's figures: where they are those of all callers, who knows the token, else the caller. */
+/** Who may read a host's figures: where they are those of all callers, who knows the token, else the caller. */
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof of where the bridge may be called, and where its links lead, on this machine and behind a proxy. */
+/** The proof of where the bridge may be called, and where its links lead, on this machine and behind a proxy. */
 import { request as ask } from 'node:http'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { publishPath } from '../contract/client.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof that NATS's refusal is heard also where nats.ws does not tell of it: at once, and not by a time-out. */
+/** The proof that NATS's refusal is heard also where nats.ws does not tell of it: at once, and not by a time-out. */
 import { expect, test } from 'vitest'
 import { publishPath } from '../contract/client.ts'
 import { pacedNow } from '../support/pace.ts'

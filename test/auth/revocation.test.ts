@@ -1,4 +1,4 @@
-/** Owns the proof that NATS has the last word at any time: a credential it takes back is out, in mid-stream too. */
+/** The proof that NATS has the last word at any time: a credential it takes back is out, in mid-stream too. */
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Problem } from '../contract/client.ts'
 import { type EventStream, openEvents } from '../contract/events.ts'

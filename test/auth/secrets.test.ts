@@ -1,4 +1,4 @@
-/** Owns the proof that no secret, token or payload is in a log or in a failure. */
+/** The proof that no secret, token or payload is in a log or in a failure. */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { type Answer, type Client, publishPath } from '../contract/client.ts'

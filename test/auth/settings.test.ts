@@ -1,4 +1,4 @@
-/** Owns the proof that the bridge does not run on settings that it cannot trust, and never shows a value of them. */
+/** The proof that the bridge does not run on settings that it cannot trust, and never shows a value of them. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'

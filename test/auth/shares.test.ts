@@ -1,4 +1,4 @@
-/** Owns the proof that one tenant never has all of a host, and that what makes no progress ends. */
+/** The proof that one tenant never has all of a host, and that what makes no progress ends. */
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { publishPath } from '../contract/client.ts'

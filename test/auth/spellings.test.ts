@@ -1,4 +1,4 @@
-/** Owns the proof that a request means the same however it is spelled, on every host. */
+/** The proof that a request means the same however it is spelled, on every host. */
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { readSettings } from '../../src/settings.ts'

@@ -1,4 +1,4 @@
-/** Owns what the tests of authorization share: NATS users and what they may, the bridge that asks them, and callers. */
+/** What the tests of authorization share: NATS users and what they may, the bridge that asks them, and callers. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

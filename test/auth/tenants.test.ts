@@ -1,4 +1,4 @@
-/** Owns the proof that tokens are a tenant's own: another's open nothing, and its own open on every instance. */
+/** The proof that tokens are a tenant's own: another's open nothing, and its own open on every instance. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Client, type ConsumerBody, createClient } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'

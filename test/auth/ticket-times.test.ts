@@ -1,4 +1,4 @@
-/** Owns the proof of how long a ticket opens its stream, and what it takes to reconnect. */
+/** The proof of how long a ticket opens its stream, and what it takes to reconnect. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Client, createClient, type Delivery, type Message } from '../contract/client.ts'
 import { type EventStream, openEvents } from '../contract/events.ts'

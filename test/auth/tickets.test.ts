@@ -1,4 +1,4 @@
-/** Owns the proof of what a ticket opens, and that it opens nothing else. */
+/** The proof of what a ticket opens, and that it opens nothing else. */
 import { describe, expect, test } from 'vitest'
 import { type Call, createClient, type Delivery, type Message, publishPath } from '../contract/client.ts'
 import { openEvents } from '../contract/events.ts'

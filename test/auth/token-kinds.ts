@@ -1,4 +1,4 @@
-/** Owns the kinds of sealed tokens as the tests see them: what seals one, and what opens it. */
+/** The kinds of sealed tokens as the tests see them: what seals one, and what opens it. */
 import { BridgeError } from '../../src/errors.ts'
 import type { NatsCredential } from '../../src/jetstream.ts'
 import type { Position } from '../../src/reading.ts'

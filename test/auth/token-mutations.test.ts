@@ -1,4 +1,4 @@
-/** Owns the proof that nothing but what was sealed opens: seeded mutations of golden tokens. */
+/** The proof that nothing but what was sealed opens: seeded mutations of golden tokens. */
 import { describe, expect, test } from 'vitest'
 import golden from './golden.json' with { type: 'json' }
 import { GOLDEN_KEYS, KINDS } from './token-kinds.ts'

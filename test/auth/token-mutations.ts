@@ -1,4 +1,4 @@
-/** Owns the ways in which a token is made another one, seeded. */
+/** The ways in which a token is made another one, seeded. */
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 

@@ -1,4 +1,4 @@
-/** Owns the proof that sealed tokens open for ever, for whom and for what they were sealed. */
+/** The proof that sealed tokens open for ever, for whom and for what they were sealed. */
 import { describe, expect, test } from 'vitest'
 import type { Position } from '../../src/reading.ts'
 import { markOf } from '../../src/schemas/time.ts'

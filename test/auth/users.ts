@@ -1,4 +1,4 @@
-/** Owns the users of the tests: two with a stream each in one account, and one who may do anything. */
+/** The users of the tests: two with a stream each in one account, and one who may do anything. */
 import type { Client } from '../contract/client.ts'
 import type { Guarded, NatsUser } from './support.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the proof that a web page reads by `EventSource` in a real browser: over cuts, and only where it may. */
+/** The proof that a web page reads by `EventSource` in a real browser: over cuts, and only where it may. */
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startClockedBridge } from '../auth/clocked-bridge.ts'

@@ -1,4 +1,4 @@
-/** Owns the pages of the browser tests: a browser for a file, and pages that end with their test. */
+/** The pages of the browser tests: a browser for a file, and pages that end with their test. */
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { type Chromium, getChromium } from '../support/chromium.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof that what reads by events comes back: over a restart of the bridge and NATS at once, and by polyfills. */
+/** The proof that what reads by events comes back: over a restart of the bridge and NATS at once, and by polyfills. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'

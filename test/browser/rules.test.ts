@@ -1,4 +1,4 @@
-/** Owns the proof of the browser's rules in a real browser: its cache, its requests for other sites, and names led astray. */
+/** The proof of the browser's rules in a real browser: its cache, its requests for other sites, and names led astray. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { as, authorizationText, basic } from '../auth/support.ts'
 import { ADMIN, ALICE, BOB, makeStream, makeStreams } from '../auth/users.ts'

@@ -1,4 +1,4 @@
-/** Owns what the browser tests share: pages of other origins, a connection that can be cut, and an `EventSource`'s log. */
+/** What the browser tests share: pages of other origins, a connection that can be cut, and an `EventSource`'s log. */
 import { request as askBridge, createServer as createPageServer } from 'node:http'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { type Browser, chromium, type Page } from 'playwright-core'

@@ -1,4 +1,4 @@
-/** Owns generating the clients: from the committed contract, offline, into a folder that git ignores. */
+/** Generating the clients: from the committed contract, offline, into a folder that git ignores. */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

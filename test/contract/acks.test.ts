@@ -1,4 +1,4 @@
-/** Owns the contract of acknowledgements: the four actions, stale and forged tokens, and the order of results. */
+/** The contract of acknowledgements: the four actions, stale and forged tokens, and the order of results. */
 import { describe, expect, test } from 'vitest'
 import type { Ack, AckResult, ConsumerBody, Delivery } from './client.ts'
 import { at, problem, range, refusal, seqs, until } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of what lies around the operations: health, capabilities, documents, request ids. */
+/** The contract of what lies around the operations: health, capabilities, documents, request ids. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { at, problem, range, refusal } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns what no input may do, whatever it is: every refusal is a problem, none is a failure of the bridge. */
+/** What no input may do, whatever it is: every refusal is a problem, none is a failure of the bridge. */
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'

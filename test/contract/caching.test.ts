@@ -1,4 +1,4 @@
-/** Owns the contract of caches: what is kept, for whom, and what a browser does with bytes that somebody stored. */
+/** The contract of caches: what is kept, for whom, and what a browser does with bytes that somebody stored. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { LISTED_ORIGIN, onEveryTarget, type TestStream } from './target.ts'
 

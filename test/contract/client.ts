@@ -1,4 +1,4 @@
-/** Owns the suite's HTTP client: typed, and each answer is checked against the contract that the bridge publishes. */
+/** The suite's HTTP client: typed, and each answer is checked against the contract that the bridge publishes. */
 import { type Contract, createContract, type Received } from './contract.ts'
 
 export interface Message {

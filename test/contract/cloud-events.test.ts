@@ -1,4 +1,4 @@
-/** Owns the contract of CloudEvents: in and out in every mode, checked with the specification's own SDK. */
+/** The contract of CloudEvents: in and out in every mode, checked with the specification's own SDK. */
 import { CloudEvent, HTTP, type Message as Sent } from 'cloudevents'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Published } from './client.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of durable consumers: configuration, state, where they start, pause and reset. */
+/** The contract of durable consumers: configuration, state, where they start, pause and reset. */
 import { describe, expect, test } from 'vitest'
 import type { ConsumerBody } from './client.ts'
 import { at, problem, range, refusal, seqs, until } from './expectations.ts'

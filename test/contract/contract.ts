@@ -1,4 +1,4 @@
-/** Owns the check of a response against the published contract: status, headers and the shape of what it carries. */
+/** The check of a response against the published contract: status, headers and the shape of what it carries. */
 import { z } from 'zod'
 
 /** A response whose body was read, or the head of one that goes on. */

@@ -1,4 +1,4 @@
-/** Owns the contract of cursors: what they go with, and that nothing but the bridge can make one. */
+/** The contract of cursors: what they go with, and that nothing but the bridge can make one. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { publishPath, type Query } from './client.ts'
 import { at, inParallel, problem, range, seqs } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns reading server-sent events: in the background, so that a test asks for what it needs to have come. */
+/** Reading server-sent events: in the background, so that a test asks for what it needs to have come. */
 import { createParser } from 'eventsource-parser'
 import type { Call, Client } from './client.ts'
 

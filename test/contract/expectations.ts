@@ -1,4 +1,4 @@
-/** Owns the words that the tests say often: what a refusal looks like, and waiting for the thing itself. */
+/** The words that the tests say often: what a refusal looks like, and waiting for the thing itself. */
 import { expect } from 'vitest'
 import type { Message } from './client.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the features of a server that let JetStream do something with a message later, and publishing such messages. */
+/** The features of a server that let JetStream do something with a message later, and publishing such messages. */
 import { publishPath } from './client.ts'
 import type { Batch, Result } from './results.ts'
 import type { Target, TestStream } from './target.ts'

@@ -1,4 +1,4 @@
-/** Owns the promise that a reader is told what it missed: expired cursors, gaps, and streams made again. */
+/** The promise that a reader is told what it missed: expired cursors, gaps, and streams made again. */
 import { describe, expect, test } from 'vitest'
 import type { Page, Problem, Query } from './client.ts'
 import { openEvents } from './events.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of compressed publishes: taken as what was compressed, bounded, and whole or refused. */
+/** The contract of compressed publishes: taken as what was compressed, bounded, and whole or refused. */
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { pacedNow } from '../support/pace.ts'

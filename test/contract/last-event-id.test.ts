@@ -1,4 +1,4 @@
-/** Owns the contract of `lastEventId`: how a client that cannot send a header says what it had last. */
+/** The contract of `lastEventId`: how a client that cannot send a header says what it had last. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Delivery, Message } from './client.ts'
 import { type EventStream, openEvents } from './events.ts'

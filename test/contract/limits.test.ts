@@ -1,4 +1,4 @@
-/** Owns the contract of what a host holds at once: refused over it, and given back whatever happens. */
+/** The contract of what a host holds at once: refused over it, and given back whatever happens. */
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { sendBare } from '../faults/rows/bare-http.ts'

@@ -1,4 +1,4 @@
-/** Owns clients that publish lines: a whole body at once, or a conversation that says one thing after another. */
+/** Clients that publish lines: a whole body at once, or a conversation that says one thing after another. */
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'

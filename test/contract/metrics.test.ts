@@ -1,4 +1,4 @@
-/** Owns the contract of a host's figures: their format, what they count, and that their labels are bounded. */
+/** The contract of a host's figures: their format, what they count, and that their labels are bounded. */
 import { expect, test } from 'vitest'
 import { parseExposition } from '../support/prometheus.ts'
 import { openEvents } from './events.ts'

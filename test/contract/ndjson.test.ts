@@ -1,4 +1,4 @@
-/** Owns the contract of a read as newline-delimited JSON: a message a line, then where it ended. */
+/** The contract of a read as newline-delimited JSON: a message a line, then where it ended. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Message, Query, StreamBody } from './client.ts'
 import { at, inParallel, problem, range, seqs, until } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns the promise that no payload is ever altered, on any way in or out. */
+/** The promise that no payload is ever altered, on any way in or out. */
 import { randomBytes } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Delivery, Message, Published } from './client.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of batches with `atomic`: all messages of one are stored, or none. */
+/** The contract of batches with `atomic`: all messages of one are stored, or none. */
 import { describe, expect, test } from 'vitest'
 import { pacedNow } from '../support/pace.ts'
 import { inParallel, problem, range, refusal, seqs } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of publishes in one JSON document: what becomes of each message by itself. */
+/** The contract of publishes in one JSON document: what becomes of each message by itself. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { at, problem, range, refusal, seqs } from './expectations.ts'
 import { failed, sendBatch, seqsOf, stored, storedOn } from './results.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of lines from clients that do not do their part: they leave, are killed, or do not read. */
+/** The contract of lines from clients that do not do their part: they leave, are killed, or do not read. */
 import { describe, expect, test } from 'vitest'
 import { parseExposition } from '../support/prometheus.ts'
 import { range, until } from './expectations.ts'

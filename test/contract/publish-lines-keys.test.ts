@@ -1,4 +1,4 @@
-/** Owns the contract of keys and conditions in lines: each line has its own, and they hold in the order of the lines. */
+/** The contract of keys and conditions in lines: each line has its own, and they hold in the order of the lines. */
 import { describe, expect, test } from 'vitest'
 import { range, seqs } from './expectations.ts'
 import { linesTo } from './lines.ts'

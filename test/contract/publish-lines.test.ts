@@ -1,4 +1,4 @@
-/** Owns the contract of publishes in lines: a result a line, in order, while more lines are on their way. */
+/** The contract of publishes in lines: a result a line, in order, while more lines are on their way. */
 import { once } from 'node:events'
 import { createGzip } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-/** Owns the contract of a publish: what is stored, what is answered, and what is refused before NATS hears of it. */
+/** The contract of a publish: what is stored, what is answered, and what is refused before NATS hears of it. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Message, type Published, publishPath } from './client.ts'
 import { at, inParallel, problem, range, refusal, seqs, until } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of pulls: what they hand out, how they wait, and that a client that goes away loses nothing. */
+/** The contract of pulls: what they hand out, how they wait, and that a client that goes away loses nothing. */
 import { describe, expect, test } from 'vitest'
 import { pacedNow } from '../support/pace.ts'
 import type { ConsumerBody, Delivery } from './client.ts'

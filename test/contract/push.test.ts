@@ -1,4 +1,4 @@
-/** Owns the contract of a consumer's messages pushed as server-sent events. */
+/** The contract of a consumer's messages pushed as server-sent events. */
 import { describe, expect, test } from 'vitest'
 import type { ConsumerBody, Delivery, Problem } from './client.ts'
 import { type EventStream, openEvents } from './events.ts'

@@ -1,4 +1,4 @@
-/** Owns requests over a bare socket: for what `fetch` would never send, and for clients that vanish. */
+/** Requests over a bare socket: for what `fetch` would never send, and for clients that vanish. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'

@@ -1,4 +1,4 @@
-/** Owns the contract of pages: where a read begins, how far it goes, and how it waits. */
+/** The contract of pages: where a read begins, how far it goes, and how it waits. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { pacedNow } from '../support/pace.ts'
 import type { Message, Page, Query } from './client.ts'

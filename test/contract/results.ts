@@ -1,4 +1,4 @@
-/** Owns what became of many messages that were published at once: the result of each, and what its stream then has. */
+/** What became of many messages that were published at once: the result of each, and what its stream then has. */
 import { expect } from 'vitest'
 import type { Message, Problem } from './client.ts'
 import type { Target, TestStream } from './target.ts'

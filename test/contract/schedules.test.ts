@@ -1,4 +1,4 @@
-/** Owns the contract of schedules: messages that JetStream stores on their target later, once or again and again. */
+/** The contract of schedules: messages that JetStream stores on their target later, once or again and again. */
 import { describe, expect, test } from 'vitest'
 import { at, refusal, until } from './expectations.ts'
 import { ALLOWING, FAR, type Feature, featuresOn } from './features.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of single messages: by sequence, the last of a subject, and their deletion. */
+/** The contract of single messages: by sequence, the last of a subject, and their deletion. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Call, Message } from './client.ts'
 import { problem, refusal, seqs } from './expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of a read as server-sent events: history joined to live, resumes, gaps and heartbeats. */
+/** The contract of a read as server-sent events: history joined to live, resumes, gaps and heartbeats. */
 import { describe, expect, test } from 'vitest'
 import type { Call, Gap, Message, Problem } from './client.ts'
 import { type EventStream, openEvents } from './events.ts'

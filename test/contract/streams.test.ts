@@ -1,4 +1,4 @@
-/** Owns the contract of streams: configuration, state, subjects, lists and purges. */
+/** The contract of streams: configuration, state, subjects, lists and purges. */
 import { describe, expect, test } from 'vitest'
 import type { StreamBody } from './client.ts'
 import { problem, range, refusal, seqs } from './expectations.ts'

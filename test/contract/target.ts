@@ -1,4 +1,4 @@
-/** Owns what the suite runs against: the bridge at SLUICE_URL, else each host on each supported nats-server. */
+/** What the suite runs against: the bridge at SLUICE_URL, else each host on each supported nats-server. */
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { HOSTS, startHost } from '../support/host.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of what browsers need: tickets in place of credentials, and answers to other origins. */
+/** The contract of what browsers need: tickets in place of credentials, and answers to other origins. */
 import { describe, expect, test } from 'vitest'
 import type { Delivery, Message } from './client.ts'
 import { openEvents } from './events.ts'

@@ -1,4 +1,4 @@
-/** Owns the contract of messages that JetStream does more with than store them: lifetimes, counters, rollups. */
+/** The contract of messages that JetStream does more with than store them: lifetimes, counters, rollups. */
 import { describe, expect, test } from 'vitest'
 import type { Message } from './client.ts'
 import { openEvents } from './events.ts'

@@ -1,4 +1,4 @@
-/** Owns the proof of examples/exactly-once: a ledger that is killed again and again counts each transfer once. */
+/** The proof of examples/exactly-once: a ledger that is killed again and again counts each transfer once. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-/** Owns the proof of examples/log-shipper: each of its programs is killed in the middle, and no byte differs in the end. */
+/** The proof of examples/log-shipper: each of its programs is killed in the middle, and no byte differs in the end. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'

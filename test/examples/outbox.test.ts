@@ -1,4 +1,4 @@
-/** Owns the proof of examples/outbox: what a shop writes is in the stream once, although its relay is killed again and again. */
+/** The proof of examples/outbox: what a shop writes is in the stream once, although its relay is killed again and again. */
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** Owns where the Python programs of an example are tested: a bridge, a folder, and kills at seeded moments. */
+/** Where the Python programs of an example are tested: a bridge, a folder, and kills at seeded moments. */
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Owns what a run of the fault matrix is asked for. */
+/** What a run of the fault matrix is asked for. */
 import { parseArgs } from 'node:util'
 import type { HostName } from '../../scripts/host.ts'
 import type { Pace } from './row.ts'

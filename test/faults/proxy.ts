@@ -1,4 +1,4 @@
-/** Owns a TCP proxy that does to connections what networks do: delays, slices, resets, half-opens, blackholes, cuts. */
+/** A TCP proxy that does to connections what networks do: delays, slices, resets, half-opens, blackholes, cuts. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 

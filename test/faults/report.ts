@@ -1,4 +1,4 @@
-/** Owns how a run of the fault matrix is told: its table, its fault log, and the file that keeps both. */
+/** How a run of the fault matrix is told: its table, its fault log, and the file that keeps both. */
 import { writeFileSync } from 'node:fs'
 import { faultsOf, holds, type Injection, type RowResult } from './row.ts'
 

@@ -1,4 +1,4 @@
-/** Owns what a row of the fault matrix is, and what running one comes to. */
+/** What a row of the fault matrix is, and what running one comes to. */
 import { randomFor } from '../publishing/seeded.ts'
 import type { HostName } from '../support/host.ts'
 

@@ -1,4 +1,4 @@
-/** Owns which rows the fault matrix has. */
+/** Which rows the fault matrix has. */
 import type { Row } from './row.ts'
 import { leaderKilledRow } from './rows/01-leader-killed.ts'
 import { allKilledRow } from './rows/02-all-killed.ts'

@@ -1,4 +1,4 @@
-/** Owns `npm run faults`: the fault matrix against real servers and real hosts, and the table of what held. */
+/** `npm run faults`: the fault matrix against real servers and real hosts, and the table of what held. */
 import { mkdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join, relative } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns the test of bodies that do not come: ended after their time, where others go on. */
+/** The test of bodies that do not come: ended after their time, where others go on. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'

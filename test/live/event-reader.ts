@@ -1,4 +1,4 @@
-/** Owns a reader of server-sent events that reads as fast as it is told, is cut in mid-event, and resumes by what it has whole. */
+/** A reader of server-sent events that reads as fast as it is told, is cut in mid-event, and resumes by what it has whole. */
 import { type IncomingMessage, request } from 'node:http'
 import { StringDecoder } from 'node:string_decoder'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** Owns the tests' own notion of which subjects a filter takes, so that nothing is shared with what is under test. */
+/** The tests' own notion of which subjects a filter takes, so that nothing is shared with what is under test. */
 
 const escaped = (text: string) => text.replace(/[*^$.|?+()[\]{}\\]/g, '\\$&')
 

@@ -1,4 +1,4 @@
-/** Owns the tests' own way to JetStream, past the bridge: a native client, and the record of all that a stream ever had. */
+/** The tests' own way to JetStream, past the bridge: a native client, and the record of all that a stream ever had. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect, headers, type NatsConnection } from 'nats.ws'
 import { covers } from './filters.ts'

@@ -1,4 +1,4 @@
-/** Owns what a reader may and must have been told, given all that its stream ever had. */
+/** What a reader may and must have been told, given all that its stream ever had. */
 import { payloadOf } from '../contract/expectations.ts'
 import type { EventReader, Seen, Wish } from './event-reader.ts'
 import { covers } from './filters.ts'

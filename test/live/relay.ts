@@ -1,4 +1,4 @@
-/** Owns a relay in front of a nats-server, so that a test can cut the bridge's connections at any byte. */
+/** A relay in front of a nats-server, so that a test can cut the bridge's connections at any byte. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 

@@ -1,4 +1,4 @@
-/** Owns playing a scenario against a bridge: the stream, its readers, and what came of it. */
+/** Playing a scenario against a bridge: the stream, its readers, and what came of it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TestNats } from '../support/nats.ts'
 import { EventReader, type Wish } from './event-reader.ts'

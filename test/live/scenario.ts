@@ -1,4 +1,4 @@
-/** Owns what can happen to a stream and to its readers, as fast-check draws it. */
+/** What can happen to a stream and to its readers, as fast-check draws it. */
 import fc from 'fast-check'
 import type { Pace, Wish } from './event-reader.ts'
 

@@ -1,4 +1,4 @@
-/** Owns ways to break the bridge or its JetStream, each with what the oracle has to say of it. */
+/** Ways to break the bridge or its JetStream, each with what the oracle has to say of it. */
 import type { Session } from '../../src/context.ts'
 import type { JetStream, StreamInfo } from '../../src/jetstream.ts'
 import type { SimulatedJetStream } from './simulated-jetstream.ts'

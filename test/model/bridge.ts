@@ -1,4 +1,4 @@
-/** Owns the bridge of the model test: the real app around the simulated JetStream, in virtual time, made once. */
+/** The bridge of the model test: the real app around the simulated JetStream, in virtual time, made once. */
 import './install-clock.ts'
 import { createApp } from '../../src/app.ts'
 import { createDependencies } from '../../src/bridge.ts'

@@ -1,4 +1,4 @@
-/** Owns what clients, operators and faults do in the model test, as fast-check draws it. */
+/** What clients, operators and faults do in the model test, as fast-check draws it. */
 import fc from 'fast-check'
 import { EventClient, type EventWish } from './event-client.ts'
 import type { CallKind } from './network.ts'

@@ -1,4 +1,4 @@
-/** Owns a client of server-sent events that is cut, stalls and resumes, and whether it is told all there is. */
+/** A client of server-sent events that is cut, stalls and resumes, and whether it is told all there is. */
 import type { Gap } from '../../src/reading.ts'
 import { cannotBeTold, isLost, open } from './position.ts'
 import { complaintsAbout, matches, type Told } from './run-oracle.ts'

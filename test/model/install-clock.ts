@@ -1,4 +1,4 @@
-/** Owns the moment at which virtual time begins: imported first, before any module keeps a timer of its own. */
+/** The moment at which virtual time begins: imported first, before any module keeps a timer of its own. */
 import { installClock } from './virtual-clock.ts'
 
 installClock()

@@ -1,4 +1,4 @@
-/** Owns the model test of the bridge: commands against a simulated JetStream in virtual time, and proof that it can fail. */
+/** The model test of the bridge: commands against a simulated JetStream in virtual time, and proof that it can fail. */
 import { describe, expect, it } from 'vitest'
 import { BREAKAGES } from './breakages.ts'
 import { explore } from './play.ts'

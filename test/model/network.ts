@@ -1,4 +1,4 @@
-/** Owns what may happen to a call between the bridge and the simulated JetStream. */
+/** What may happen to a call between the bridge and the simulated JetStream. */
 import { BridgeError } from '../../src/errors.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 

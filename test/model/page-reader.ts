@@ -1,4 +1,4 @@
-/** Owns a client that reads page after page by its cursor, and whether what it is told is all there is. */
+/** A client that reads page after page by its cursor, and whether what it is told is all there is. */
 import type { Gap, Position } from '../../src/reading.ts'
 import { isLost, open, wasThere } from './position.ts'
 import { complaintsAbout, matches, type Told } from './run-oracle.ts'

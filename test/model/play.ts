@@ -1,4 +1,4 @@
-/** Owns playing one sequence of commands to its end: then all must come good, and nothing may be left behind. */
+/** Playing one sequence of commands to its end: then all must come good, and nothing may be left behind. */
 import fc from 'fast-check'
 import { startAnew } from './bridge.ts'
 import { Cast, commandArbitraries, setupArbitrary } from './commands.ts'

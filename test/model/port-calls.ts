@@ -1,4 +1,4 @@
-/** Owns calls of the port as fast-check draws them, and their answers in a form that two JetStreams can be compared in. */
+/** Calls of the port as fast-check draws them, and their answers in a form that two JetStreams can be compared in. */
 import fc from 'fast-check'
 import { BridgeError } from '../../src/errors.ts'
 import type {

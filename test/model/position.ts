@@ -1,4 +1,4 @@
-/** Owns cursors as the oracle sees them: opened, and compared with the stream that they are of. */
+/** Cursors as the oracle sees them: opened, and compared with the stream that they are of. */
 import type { Position } from '../../src/reading.ts'
 import { contentMark } from '../../src/tokens/cursor.ts'
 import type { SimulatedStream, Stored } from './simulated-stream.ts'

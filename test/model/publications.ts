@@ -1,4 +1,4 @@
-/** Owns the clients that publish, and whether what they were told of each message is so. */
+/** The clients that publish, and whether what they were told of each message is so. */
 
 import type { Stored } from './simulated-stream.ts'
 import type { Problem } from './world.ts'

@@ -1,4 +1,4 @@
-/** Owns the conditions of a simulated publish, in the order in which JetStream looks at them. */
+/** The conditions of a simulated publish, in the order in which JetStream looks at them. */
 import type { OutgoingMessage } from '../../src/jetstream.ts'
 import {
   EXPECTED_LAST_MSG_ID,

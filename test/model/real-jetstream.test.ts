@@ -1,4 +1,4 @@
-/** Owns the check of the simulated JetStream: the same calls of the port, on it and on a real one, answer the same. */
+/** The check of the simulated JetStream: the same calls of the port, on it and on a real one, answer the same. */
 
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'

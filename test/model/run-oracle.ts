@@ -1,4 +1,4 @@
-/** Owns what a reader may and must have been told of a stream, given the record of all that the stream ever had. */
+/** What a reader may and must have been told of a stream, given the record of all that the stream ever had. */
 import type { Gap } from '../../src/reading.ts'
 import { payloadOf } from '../contract/expectations.ts'
 import { covers } from '../live/filters.ts'

@@ -1,4 +1,4 @@
-/** Owns exploring at length, outside of the tests: `node test/model/run.ts <runs> <seed>`. */
+/** Exploring at length, outside of the tests: `node test/model/run.ts <runs> <seed>`. */
 import { explore } from './play.ts'
 
 const [runs = '100000', seed = '1'] = process.argv.slice(2)

@@ -1,4 +1,4 @@
-/** Owns a simulated durable consumer: what is delivered to whom, what comes back, and what an acknowledgement does. */
+/** A simulated durable consumer: what is delivered to whom, what comes back, and what an acknowledgement does. */
 import { parseAckSubject } from '../../src/adapters/nats/ack-subject.ts'
 import type { AckAction, ConsumerInfo, Delivery, JetStreamConfig } from '../../src/jetstream.ts'
 import { nanosToMs } from '../../src/schemas/time.ts'

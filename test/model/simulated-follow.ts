@@ -1,4 +1,4 @@
-/** Owns a simulated subscription to a stream's live end: in order, by windows, a little late. */
+/** A simulated subscription to a stream's live end: in order, by windows, a little late. */
 import { BridgeError } from '../../src/errors.ts'
 import type { LiveListener, LiveSubscription, StreamInfo } from '../../src/jetstream.ts'
 import type { Network } from './network.ts'

@@ -1,4 +1,4 @@
-/** Owns a JetStream in memory behind the port: the same answers and failures, in virtual time, with faults on demand. */
+/** A JetStream in memory behind the port: the same answers and failures, in virtual time, with faults on demand. */
 import { isAckSubject } from '../../src/adapters/nats/ack-subject.ts'
 import { type ApiError, fromApiError } from '../../src/adapters/nats/errors.ts'
 import { BridgeError, refuse as refuseField } from '../../src/errors.ts'

@@ -1,4 +1,4 @@
-/** Owns a simulated pull: what is at hand, or what comes while it waits. */
+/** A simulated pull: what is at hand, or what comes while it waits. */
 import type { Delivery, PullRequest } from '../../src/jetstream.ts'
 import type { SimulatedConsumer } from './simulated-consumer.ts'
 import type { VirtualClock } from './virtual-clock.ts'

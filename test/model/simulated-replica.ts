@@ -1,4 +1,4 @@
-/** Owns what one replica of a simulated stream answers, which may be behind its leader. */
+/** What one replica of a simulated stream answers, which may be behind its leader. */
 import type { Batch, BatchRequest, LastPerSubjectRequest, StoredMessage } from '../../src/jetstream.ts'
 import { covers } from '../live/filters.ts'
 import type { Network } from './network.ts'

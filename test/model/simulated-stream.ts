@@ -1,4 +1,4 @@
-/** Owns a simulated stream: what JetStream would store, refuse and remove, and the record of all that it ever had. */
+/** A simulated stream: what JetStream would store, refuse and remove, and the record of all that it ever had. */
 import { type ApiError, fromApiError } from '../../src/adapters/nats/errors.ts'
 import type {
   BatchRequest,

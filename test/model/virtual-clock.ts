@@ -1,4 +1,4 @@
-/** Owns virtual time: timers that fire one after another as fast as this thread can, in an order that never varies. */
+/** Virtual time: timers that fire one after another as fast as this thread can, in an order that never varies. */
 
 interface Timer {
   at: number

@@ -1,4 +1,4 @@
-/** Owns the clients of a consumer: they pull, settle by tokens, leave; and whether every message is done once at least. */
+/** The clients of a consumer: they pull, settle by tokens, leave; and whether every message is done once at least. */
 import type { DeliveryClaim } from '../../src/tokens/ack.ts'
 import { isSame, type Told } from './run-oracle.ts'
 import type { SimulatedConsumer } from './simulated-consumer.ts'

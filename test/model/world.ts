@@ -1,4 +1,4 @@
-/** Owns one sequence of commands: a bridge and a JetStream of its own, the requests under way, and what is wrong. */
+/** One sequence of commands: a bridge and a JetStream of its own, the requests under way, and what is wrong. */
 
 import type { HostName, Session } from '../../src/context.ts'
 import { ERRORS, type ErrorCode } from '../../src/errors.ts'

@@ -1,4 +1,4 @@
-/** Owns a client of server-sent events that keeps all it got, to its last byte. */
+/** A client of server-sent events that keeps all it got, to its last byte. */
 import { createParser } from 'eventsource-parser'
 
 export interface Read {

@@ -1,4 +1,4 @@
-/** Owns the log's contract on every host: one line of JSON a request, in time, and nothing of what was sent. */
+/** The log's contract on every host: one line of JSON a request, in time, and nothing of what was sent. */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../contract/expectations.ts'

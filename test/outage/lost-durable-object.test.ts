@@ -1,4 +1,4 @@
-/** Owns the proof of what a browser is told whose Durable Object was restarted under its request. */
+/** The proof of what a browser is told whose Durable Object was restarted under its request. */
 import { expect, test } from 'vitest'
 import { createCursors } from '../../src/tokens/cursor.ts'
 import { readKeyring } from '../../src/tokens/seal.ts'

@@ -1,4 +1,4 @@
-/** Owns a relay to a nats-server that may move, and whose connections may go dead without a word. */
+/** A relay to a nats-server that may move, and whose connections may go dead without a word. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 

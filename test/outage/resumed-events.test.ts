@@ -1,4 +1,4 @@
-/** Owns the proof that a resumed event stream is never answered with what makes a browser give up for ever. */
+/** The proof that a resumed event stream is never answered with what makes a browser give up for ever. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { as, authorizationText, basic, createTicket, pathOf } from '../auth/support.ts'
 import { ADMIN, ALICE, BOB } from '../auth/users.ts'

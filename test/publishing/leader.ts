@@ -1,4 +1,4 @@
-/** Owns knowing which node of a cluster leads a stream, or the cluster, and having it led by another. */
+/** Knowing which node of a cluster leads a stream, or the cluster, and having it led by another. */
 import { until } from '../contract/expectations.ts'
 import { openNative } from '../live/native.ts'
 import type { TestCluster, TestNats } from '../support/nats.ts'

@@ -1,4 +1,4 @@
-/** Owns a client that publishes lines on a connection of its own: it writes as fast as they are taken, and reads meanwhile. */
+/** A client that publishes lines on a connection of its own: it writes as fast as they are taken, and reads meanwhile. */
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import type { Problem } from '../contract/client.ts'

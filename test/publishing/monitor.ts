@@ -1,4 +1,4 @@
-/** Owns what a nats-server tells of its JetStream at its monitoring endpoint. */
+/** What a nats-server tells of its JetStream at its monitoring endpoint. */
 import type { TestNats } from '../support/nats.ts'
 
 export interface StreamDetail {

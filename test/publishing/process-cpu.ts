@@ -1,4 +1,4 @@
-/** Owns what Linux tells of a process: how much of a processor it has used. */
+/** What Linux tells of a process: how much of a processor it has used. */
 import { readFileSync } from 'node:fs'
 
 /** Linux counts in hundredths of a second, whatever the machine. */

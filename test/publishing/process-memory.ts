@@ -1,4 +1,4 @@
-/** Owns what Linux tells of a process: how much memory it has had at most, and what the kernel still holds for it. */
+/** What Linux tells of a process: how much memory it has had at most, and what the kernel still holds for it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const KIB = 1_024

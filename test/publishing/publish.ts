@@ -1,4 +1,4 @@
-/** Owns one publish of one message, with what its answer was. */
+/** One publish of one message, with what its answer was. */
 import { type Problem, type Published, publishPath } from '../contract/client.ts'
 
 export interface Intent {

@@ -1,4 +1,4 @@
-/** Owns chance in the fault tests: drawn anew for every run, unless SLUICE_FAULT_SEED says which. */
+/** Chance in the fault tests: drawn anew for every run, unless SLUICE_FAULT_SEED says which. */
 
 /** Printed by each test that draws from it. */
 export const SEED = Number(process.env.SLUICE_FAULT_SEED ?? Date.now() % 1_000_000)

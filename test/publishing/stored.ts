@@ -1,4 +1,4 @@
-/** Owns what the fault tests ask of a stream: that it is there, and all that is in it. */
+/** What the fault tests ask of a stream: that it is there, and all that is in it. */
 import type { Message } from '../contract/client.ts'
 
 /** Makes a stream of files through the bridge, whose subjects are everything below its name in lower case. */

@@ -1,4 +1,4 @@
-/** Owns a relay in front of a nats-server that can lose what the server answers. */
+/** A relay in front of a nats-server that can lose what the server answers. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 

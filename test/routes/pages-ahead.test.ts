@@ -1,4 +1,4 @@
-/** Owns the promise that of the pages of one answer never more than one is read ahead. */
+/** The promise that of the pages of one answer never more than one is read ahead. */
 import { describe, expect, it } from 'vitest'
 import type { Page } from '../../src/reading.ts'
 import { openPages } from '../../src/routes/pages-ahead.ts'

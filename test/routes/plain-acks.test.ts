@@ -1,4 +1,4 @@
-/** Owns the test that what passes for plain acknowledgements is what their schema takes, unchanged. */
+/** The test that what passes for plain acknowledgements is what their schema takes, unchanged. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { acksSchema, isPlain } from '../../src/schemas/ack.ts'

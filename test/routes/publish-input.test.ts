@@ -1,4 +1,4 @@
-/** Owns the test that the publish route, which checks by itself, takes and refuses what its contract's schemas do. */
+/** The test that the publish route, which checks by itself, takes and refuses what its contract's schemas do. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'

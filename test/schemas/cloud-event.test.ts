@@ -1,4 +1,4 @@
-/** Owns the test of CloudEvents as messages and messages as CloudEvents, by the specification's rules and its SDK. */
+/** The test of CloudEvents as messages and messages as CloudEvents, by the specification's rules and its SDK. */
 import { HTTP, CloudEvent as SdkEvent } from 'cloudevents'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

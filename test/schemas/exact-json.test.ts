@@ -1,4 +1,4 @@
-/** Owns the test that JSON keeps its numbers as they were written. */
+/** The test that JSON keeps its numbers as they were written. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseExactly, stringifyExactly } from '../../src/schemas/exact-json.ts'

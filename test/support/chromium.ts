@@ -1,4 +1,4 @@
-/** Owns finding a Chromium for the browser tests, or installing Debian's where that is possible. */
+/** Finding a Chromium for the browser tests, or installing Debian's where that is possible. */
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { installDebianPackages } from '../../scripts/debian-packages.ts'

@@ -1,4 +1,4 @@
-/** Owns what is made once before all test files: the nats-servers are fetched and the Worker is built. */
+/** What is made once before all test files: the nats-servers are fetched and the Worker is built. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Owns the hosts of the tests: Sluice in workerd and on Node, started alike. */
+/** The hosts of the tests: Sluice in workerd and on Node, started alike. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { HostName, SluiceServer } from '../../scripts/host.ts'

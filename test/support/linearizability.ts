@@ -1,4 +1,4 @@
-/** Owns deciding whether concurrent publishes on one subject could have happened one after the other. */
+/** Deciding whether concurrent publishes on one subject could have happened one after the other. */
 
 /** A publish on the subject, as its client saw it. Times are of one clock that never goes back, in any unit. */
 export interface Publish {

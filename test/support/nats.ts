@@ -1,4 +1,4 @@
-/** Owns the nats-servers of the tests: one or three, with files of their own that are gone at the end. */
+/** The nats-servers of the tests: one or three, with files of their own that are gone at the end. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

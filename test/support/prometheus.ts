@@ -1,4 +1,4 @@
-/** Owns reading Prometheus' text format 0.0.4 as its documentation has it, and strictly: what is not in it fails. */
+/** Reading Prometheus' text format 0.0.4 as its documentation has it, and strictly: what is not in it fails. */
 
 export interface Sample {
   readonly name: string

@@ -1,4 +1,4 @@
-/** Owns clients of one compare-and-set register that never fails, as fast-check draws them, and what they see. */
+/** Clients of one compare-and-set register that never fails, as fast-check draws them, and what they see. */
 import fc from 'fast-check'
 import type { Outcome, Publish } from './linearizability.ts'
 

@@ -1,4 +1,4 @@
-/** Owns the reply subject of a delivered message, in which JetStream tells where the message stands. */
+/** The reply subject of a delivered message, in which JetStream tells where the message stands. */
 import { fromNanosText } from '../../schemas/time.ts'
 
 /** What the reply subject of a delivery says. `numPending`: matching messages after this one. */

@@ -1,4 +1,4 @@
-/** Owns the JetStream API: one JSON request, one JSON reply, its error translated. */
+/** The JetStream API: one JSON request, one JSON reply, its error translated. */
 import type { Msg, NatsConnection } from 'nats.ws'
 import type { Connection } from './connection.ts'
 import { type ApiError, fromApiError, NoResponders, switchedOff } from './errors.ts'

@@ -1,4 +1,4 @@
-/** Owns one credential's connection to NATS: dials on the first call, again after a loss, and closes. */
+/** One credential's connection to NATS: dials on the first call, again after a loss, and closes. */
 import type { Msg, NatsConnection } from 'nats.ws'
 import type { ConnectionEvents, NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'

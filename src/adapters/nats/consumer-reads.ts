@@ -1,4 +1,4 @@
-/** Owns reads by a consumer that lives for one call, for streams and servers without batched Direct Get. */
+/** Reads by a consumer that lives for one call, for streams and servers without batched Direct Get. */
 import { nuid } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type {

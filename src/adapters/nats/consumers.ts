@@ -1,4 +1,4 @@
-/** Owns the consumer calls of the JetStream API. */
+/** The consumer calls of the JetStream API. */
 import type { NatsConnection } from 'nats.ws'
 import type { ConsumerInfo, JetStreamConfig, Listing } from '../../jetstream.ts'
 import { callApi } from './api.ts'

@@ -1,4 +1,4 @@
-/** Owns dialling NATS: the addresses, the credential, and the sockets that nats.ws does not look after. */
+/** Dialling NATS: the addresses, the credential, and the sockets that nats.ws does not look after. */
 import {
   type Authenticator,
   type ConnectionOptions,

@@ -1,4 +1,4 @@
-/** Owns batched reads by Direct Get, which any replica may answer. Source: NATS ADR-31, JetStream Direct Get. */
+/** Batched reads by Direct Get, which any replica may answer. Source: NATS ADR-31, JetStream Direct Get. */
 import { BridgeError, refuse } from '../../errors.ts'
 import type { Batch, BatchRequest, StoredMessage } from '../../jetstream.ts'
 import { toNanos } from '../../schemas/time.ts'

@@ -1,4 +1,4 @@
-/** Owns a message as a batched Direct Get gives it. Source: NATS ADR-31, JetStream Direct Get. */
+/** A message as a batched Direct Get gives it. Source: NATS ADR-31, JetStream Direct Get. */
 import type { Msg } from 'nats.ws'
 import type { MessageHeaders, StoredMessage } from '../../jetstream.ts'
 import { exactSeq } from './exact-seq.ts'

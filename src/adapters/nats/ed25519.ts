@@ -1,4 +1,4 @@
-/** Owns Ed25519 as nats.ws asks for it in the Worker's bundle, by the runtime's own crypto: see scripts/cut-packages.ts. */
+/** Ed25519 as nats.ws asks for it in the Worker's bundle, by the runtime's own crypto: see scripts/cut-packages.ts. */
 import { createPrivateKey, createPublicKey, type KeyObject, sign as signWith } from 'node:crypto'
 
 const SEED_BYTES = 32

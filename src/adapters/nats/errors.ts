@@ -1,4 +1,4 @@
-/** Owns how failures of JetStream and of nats.ws become the bridge's own: by err_code, then by client code, never by text. */
+/** How failures of JetStream and of nats.ws become the bridge's own: by err_code, then by client code, never by text. */
 import { ErrorCode as ClientCode, NatsError } from 'nats.ws'
 import { BridgeError, type ErrorCode, type ProblemMembers } from '../../errors.ts'
 

@@ -1,4 +1,4 @@
-/** Owns requests that have many replies: one subscription for each, ended with it. */
+/** Requests that have many replies: one subscription for each, ended with it. */
 import { createInbox, type Msg, type NatsConnection, type NatsError, type Subscription } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import { createTimers, type StartTimer } from '../../timers.ts'

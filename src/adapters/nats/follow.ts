@@ -1,4 +1,4 @@
-/** Owns following a stream's live end by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
+/** Following a stream's live end by an ordered consumer. Source: NATS ADR-17, Ordered Consumer. */
 import { createInbox, type Msg, type NatsConnection, nuid } from 'nats.ws'
 import type { LiveListener, LiveSubscription } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'

@@ -1,4 +1,4 @@
-/** Owns message headers: plain records to nats.ws, and header blocks of received messages to plain records. */
+/** Message headers: plain records to nats.ws, and header blocks of received messages to plain records. */
 import type { Msg, MsgHdrs } from 'nats.ws'
 import { refuse } from '../../errors.ts'
 import type { MessageHeaders } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns the inbox of a connection: one subscription takes the reply to each request that has one reply. */
+/** The inbox of a connection: one subscription takes the reply to each request that has one reply. */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import { hasCode, NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'

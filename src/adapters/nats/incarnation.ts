@@ -1,4 +1,4 @@
-/** Owns knowing whether a stream is still the one that is being followed. */
+/** Knowing whether a stream is still the one that is being followed. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { StreamInfo } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns the port's implementation over NATS: which call is served where. */
+/** The port's implementation over NATS: which call is served where. */
 import type { ConnectionEvents, JetStream, JetStreamConnection, NatsCredential } from '../../jetstream.ts'
 import type { Settings } from '../../settings.ts'
 import { type Connection, prepareConnection } from './connection.ts'

@@ -1,4 +1,4 @@
-/** Owns servers that say they are about to stop: who hears of it, and keeping a connection until nothing uses it any more. */
+/** Servers that say they are about to stop: who hears of it, and keeping a connection until nothing uses it any more. */
 import { Events, type NatsConnection } from 'nats.ws'
 import { delay } from '../../turns.ts'
 import { inboxOf } from './inbox.ts'

@@ -1,5 +1,5 @@
 /**
- * Owns reading the last message of each subject: by Direct Get, or by a consumer where that cannot. Either is served by a
+ * Reading the last message of each subject: by Direct Get, or by a consumer where that cannot. Either is served by a
  * replica, which may lag; that nothing is missing at the end is confirmed by the leader.
  */
 import type { Batch, LastPerSubjectRequest, StoredMessage } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns the forms in which JetStream hands out a stored message, and makes one form of them. */
+/** The forms in which JetStream hands out a stored message, and makes one form of them. */
 import type { Msg } from 'nats.ws'
 import type { MessageLookup, StoredMessage } from '../../jetstream.ts'
 import { fromNanos, toNanos } from '../../schemas/time.ts'

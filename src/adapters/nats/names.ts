@@ -1,4 +1,4 @@
-/** Owns the last guard on what is written into NATS subjects: one bad character there would be another request. */
+/** The last guard on what is written into NATS subjects: one bad character there would be another request. */
 import { refuse } from '../../errors.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused

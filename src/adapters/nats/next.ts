@@ -1,4 +1,4 @@
-/** Owns one pull request to a consumer and how it ends. Source: NATS ADR-13, Pull Subscribe internals. */
+/** One pull request to a consumer and how it ends. Source: NATS ADR-13, Pull Subscribe internals. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError, type ErrorCode } from '../../errors.ts'
 import type { Delivery } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns what an ordered consumer is to JetStream, and the words in which it answers. Source: NATS ADR-17, Ordered Consumer. */
+/** What an ordered consumer is to JetStream, and the words in which it answers. Source: NATS ADR-17, Ordered Consumer. */
 import type { Msg, NatsConnection, Subscription } from 'nats.ws'
 import { msToNanos } from '../../schemas/time.ts'
 

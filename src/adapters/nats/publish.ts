@@ -1,4 +1,4 @@
-/** Owns publishing: one message, one `PubAck`, and what a missing one means. */
+/** Publishing: one message, one `PubAck`, and what a missing one means. */
 import type { Msg, MsgHdrs, NatsConnection } from 'nats.ws'
 import { BatchRefused, BridgeError } from '../../errors.ts'
 import type { BatchAck, OutgoingMessage, PubAck, SubjectEnd } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns pulling from a consumer: what was received is returned or given back, never dropped. */
+/** Pulling from a consumer: what was received is returned or given back, never dropped. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { Delivery, PullRequest } from '../../jetstream.ts'

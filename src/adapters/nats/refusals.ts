@@ -1,4 +1,4 @@
-/** Owns hearing of publishes that the server refuses: nats.ws tells a request of its own refusal in most cases alone. */
+/** Hearing of publishes that the server refuses: nats.ws tells a request of its own refusal in most cases alone. */
 import { Events, type NatsConnection } from 'nats.ws'
 
 type Listener = (quotedSubject: string) => void

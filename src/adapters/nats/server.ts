@@ -1,4 +1,4 @@
-/** Owns what is known of the connected server: its version and what its JetStream can do. */
+/** What is known of the connected server: its version and what its JetStream can do. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { ServerInfo } from '../../jetstream.ts'

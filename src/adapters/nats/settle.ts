@@ -1,4 +1,4 @@
-/** Owns settling deliveries: one answer to JetStream, and its confirmation. */
+/** Settling deliveries: one answer to JetStream, and its confirmation. */
 import { BridgeError, refuse } from '../../errors.ts'
 import type { AckAction } from '../../jetstream.ts'
 import { msToNanos } from '../../schemas/time.ts'

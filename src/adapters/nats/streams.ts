@@ -1,4 +1,4 @@
-/** Owns the stream calls of the JetStream API. */
+/** The stream calls of the JetStream API. */
 import type { NatsConnection } from 'nats.ws'
 import { BridgeError } from '../../errors.ts'
 import type { JetStreamConfig, Listing, StreamInfo } from '../../jetstream.ts'

@@ -1,4 +1,4 @@
-/** Owns what every generated client is used for: each does it with the types that were generated for it. */
+/** What every generated client is used for: each does it with the types that were generated for it. */
 
 /** A failure as its client gives it. */
 export interface Refusal {

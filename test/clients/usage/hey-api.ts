@@ -1,4 +1,4 @@
-/** Owns the use of the client that hey-api generates, with its own fetch client. */
+/** The use of the client that hey-api generates, with its own fetch client. */
 import { createClient } from '../../../.sluice/clients/hey-api/client/index.js'
 import {
   createStream,

@@ -1,4 +1,4 @@
-/** Owns the use of openapi-fetch with the types that openapi-typescript generates. */
+/** The use of openapi-fetch with the types that openapi-typescript generates. */
 import { createParser } from 'eventsource-parser'
 import createClient from 'openapi-fetch'
 import type { components, paths } from '../../../.sluice/clients/openapi-typescript.d.ts'

@@ -1,4 +1,4 @@
-/** Owns what must not compile: the generated types are as strict as the contract. */
+/** What must not compile: the generated types are as strict as the contract. */
 import type { PullMessagesData, ReadMessagesData } from '../../../.sluice/clients/hey-api/types.gen.js'
 import type { components, operations } from '../../../.sluice/clients/openapi-typescript.d.ts'
 

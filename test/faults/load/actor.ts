@@ -1,4 +1,4 @@
-/** Owns what all clients of a faults run are: loops that go on until they are told to end. */
+/** What all clients of a faults run are: loops that go on until they are told to end. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { History } from './history.ts'
 

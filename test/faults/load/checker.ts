@@ -1,4 +1,4 @@
-/** Owns the verdict on a run: what its clients were told, held against what the stream really has. */
+/** The verdict on a run: what its clients were told, held against what the stream really has. */
 import { ERRORS, type ErrorCode } from '../../../src/errors.ts'
 import type { Breach, Invariant } from '../row.ts'
 import { type Exchange, type Outcome, wasAnswered } from './history.ts'

@@ -1,4 +1,4 @@
-/** Owns the history of a faults run: every request that was made, and what became of it. */
+/** The history of a faults run: every request that was made, and what became of it. */
 
 /** What came of a request: an answer with the `code` of its problem, or none. */
 export type Outcome =

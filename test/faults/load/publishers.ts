@@ -1,4 +1,4 @@
-/** Owns the clients that publish: one message after the other, with keys or without, or many lines at once. */
+/** The clients that publish: one message after the other, with keys or without, or many lines at once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { RETRY_MS, type Site } from './actor.ts'
 import { type Answered, outcomeOf, reasonOf, succeeded } from './history.ts'

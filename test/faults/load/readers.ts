@@ -1,4 +1,4 @@
-/** Owns the clients that read by cursor: page by page, or by server-sent events, and go on from where they are. */
+/** The clients that read by cursor: page by page, or by server-sent events, and go on from where they are. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { type Loop, RETRY_MS, type Site } from './actor.ts'

@@ -1,4 +1,4 @@
-/** Owns telling whether something grows: samples over time, and the slope through them with its uncertainty. */
+/** Telling whether something grows: samples over time, and the slope through them with its uncertainty. */
 
 export interface Sample {
   /** Seconds. */

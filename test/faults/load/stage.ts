@@ -1,4 +1,4 @@
-/** Owns what a faults run plays on: a nats-server or three, a stream, and the hosts with their clients. */
+/** What a faults run plays on: a nats-server or three, a stream, and the hosts with their clients. */
 
 import { collectGarbage } from '../../../scripts/inspector.ts'
 import { freePort } from '../../../scripts/ports.ts'

@@ -1,4 +1,4 @@
-/** Owns what a stream really has, asked of JetStream itself past the bridge. */
+/** What a stream really has, asked of JetStream itself past the bridge. */
 import { until } from '../../contract/expectations.ts'
 import { covers } from '../../live/filters.ts'
 import { type Native, openNative, type State } from '../../live/native.ts'

@@ -1,4 +1,4 @@
-/** Owns the clients that share the messages of a consumer: they pull, and acknowledge most of what they get. */
+/** The clients that share the messages of a consumer: they pull, and acknowledge most of what they get. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { RETRY_MS, type Site } from './actor.ts'
 import { succeeded } from './history.ts'

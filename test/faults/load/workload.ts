@@ -1,4 +1,4 @@
-/** Owns all the clients of one host: they publish, read and work, and come to rest when the faults are over. */
+/** All the clients of one host: they publish, read and work, and come to rest when the faults are over. */
 import { range, until } from '../../contract/expectations.ts'
 import { Loop, type Site } from './actor.ts'
 import { LinesPublisher, type Publisher, SinglePublisher } from './publishers.ts'

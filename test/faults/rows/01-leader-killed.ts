@@ -1,4 +1,4 @@
-/** Owns row 1: the leader of a stream is killed every few seconds, while it is published to, read and worked on. */
+/** Row 1: the leader of a stream is killed every few seconds, while it is published to, read and worked on. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { leaderOf } from '../../publishing/leader.ts'
 import { waitForLeader } from '../../support/nats.ts'

@@ -1,4 +1,4 @@
-/** Owns row 2: all nodes of the cluster are killed at once, and started again. */
+/** Row 2: all nodes of the cluster are killed at once, and started again. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { waitForLeader } from '../../support/nats.ts'
 import { setStage } from '../load/stage.ts'

@@ -1,4 +1,4 @@
-/** Owns row 3: what JetStream answers is lost on its way to the bridge, and the leader of the stream is paused. */
+/** Row 3: what JetStream answers is lost on its way to the bridge, and the leader of the stream is paused. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { leaderOf } from '../../publishing/leader.ts'
 import { STREAM, type Stage, setStage } from '../load/stage.ts'

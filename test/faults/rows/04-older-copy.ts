@@ -1,4 +1,4 @@
-/** Owns row 4: an older copy of the store is put back, so that the tail of every stream is gone and its sequences are used again. */
+/** Row 4: an older copy of the store is put back, so that the tail of every stream is gone and its sequences are used again. */
 import { type Client, createClient, type Message, type Page, type Problem } from '../../contract/client.ts'
 import { type EventStream, openEvents } from '../../contract/events.ts'
 import { inParallel, range, until } from '../../contract/expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns row 5: streams are deleted and made again, shorter, equal and longer, under all who read and work on them. */
+/** Row 5: streams are deleted and made again, shorter, equal and longer, under all who read and work on them. */
 import type { Ack, Client, ConsumerBody, Delivery, Page, Problem } from '../../contract/client.ts'
 import { createClient } from '../../contract/client.ts'
 import { type EventStream, openEvents } from '../../contract/events.ts'

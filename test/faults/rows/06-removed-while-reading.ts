@@ -1,4 +1,4 @@
-/** Owns row 6: messages are removed in every way while they are read, and each reader is told exactly what it missed. */
+/** Row 6: messages are removed in every way while they are read, and each reader is told exactly what it missed. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, createClient } from '../../contract/client.ts'
 import { inParallel } from '../../contract/expectations.ts'

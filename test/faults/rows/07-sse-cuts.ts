@@ -1,4 +1,4 @@
-/** Owns row 7: one reader of 10,000 events is cut at every byte of an event, in history and live, and misses nothing. */
+/** Row 7: one reader of 10,000 events is cut at every byte of an event, in history and live, and misses nothing. */
 import { until } from '../../contract/expectations.ts'
 import { type Native, openNative, type State } from '../../live/native.ts'
 import { makeStream } from '../../publishing/stored.ts'

@@ -1,4 +1,4 @@
-/** Owns row 8: pulls are abandoned while they wait and in the middle of the answer, and the next client has all within a second. */
+/** Row 8: pulls are abandoned while they wait and in the middle of the answer, and the next client has all within a second. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Delivery, Pulled } from '../../contract/client.ts'
 import { inParallel, range } from '../../contract/expectations.ts'

@@ -1,4 +1,4 @@
-/** Owns row 9: of two workers on one consumer the slow one settles late, or right at its deadline. */
+/** Row 9: of two workers on one consumer the slow one settles late, or right at its deadline. */
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Ack,

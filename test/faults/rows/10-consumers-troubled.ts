@@ -1,4 +1,4 @@
-/** Owns row 10: leaders of stream, consumer and cluster that step down all the time, and consumers that stall or go away. */
+/** Row 10: leaders of stream, consumer and cluster that step down all the time, and consumers that stall or go away. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { range } from '../../contract/expectations.ts'
 import { type Native, openNative } from '../../live/native.ts'

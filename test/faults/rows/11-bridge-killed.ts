@@ -1,4 +1,4 @@
-/** Owns row 11: instances of the bridge are killed in the middle of all that they do, and each request goes to another. */
+/** Row 11: instances of the bridge are killed in the middle of all that they do, and each request goes to another. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { setStage } from '../load/stage.ts'
 import type { Row } from '../row.ts'

@@ -1,4 +1,4 @@
-/** Owns row 12: the cluster is restarted node by node, each by its lame duck mode. */
+/** Row 12: the cluster is restarted node by node, each by its lame duck mode. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { until } from '../../contract/expectations.ts'
 import { type TestNats, waitForLeader } from '../../support/nats.ts'

@@ -1,4 +1,4 @@
-/** Owns row 13: networks that are slow, that reset, that are narrow, half-open or black holes, on both sides of the bridge. */
+/** Row 13: networks that are slow, that reset, that are narrow, half-open or black holes, on both sides of the bridge. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Stage, setStage } from '../load/stage.ts'
 import { CREW } from '../load/workload.ts'

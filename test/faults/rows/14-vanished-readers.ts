@@ -1,4 +1,4 @@
-/** Owns row 14: readers of server-sent events vanish, in order, by a reset or without a word, and nothing is left behind them. */
+/** Row 14: readers of server-sent events vanish, in order, by a reset or without a word, and nothing is left behind them. */
 import { inParallel, range, until } from '../../contract/expectations.ts'
 import { type Native, openNative } from '../../live/native.ts'
 import { watchMemory } from '../../publishing/process-memory.ts'

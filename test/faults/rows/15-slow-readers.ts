@@ -1,4 +1,4 @@
-/** Owns row 15: 500 readers that take a byte a second beside healthy ones, which miss nothing; memory stays bounded. */
+/** Row 15: 500 readers that take a byte a second beside healthy ones, which miss nothing; memory stays bounded. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { inParallel, range, until } from '../../contract/expectations.ts'
 import { type Native, openNative } from '../../live/native.ts'

@@ -1,4 +1,4 @@
-/** Owns row 16: the host is killed under 2,000 readers, comes back, and all of them come again within a second. */
+/** Row 16: the host is killed under 2,000 readers, comes back, and all of them come again within a second. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { inParallel, range, until } from '../../contract/expectations.ts'
 import { type Native, openNative } from '../../live/native.ts'

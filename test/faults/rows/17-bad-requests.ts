@@ -1,4 +1,4 @@
-/** Owns row 17: bodies and heads that are oversized, lying, slow or deeply nested, beside a client that is none of it. */
+/** Row 17: bodies and heads that are oversized, lying, slow or deeply nested, beside a client that is none of it. */
 import { isLinesType } from '../../../src/media-types.ts'
 import { inParallel } from '../../contract/expectations.ts'
 import { type MemoryWatch, watchMemory } from '../../publishing/process-memory.ts'

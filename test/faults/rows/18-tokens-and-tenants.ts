@@ -1,4 +1,4 @@
-/** Owns row 18: tokens that are not what was given out, and tenants that try what is not theirs. */
+/** Row 18: tokens that are not what was given out, and tenants that try what is not theirs. */
 import { inParallel } from '../../contract/expectations.ts'
 import { type HostName, newTokenKey, startHost } from '../../support/host.ts'
 import { startNats } from '../../support/nats.ts'

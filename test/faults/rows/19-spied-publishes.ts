@@ -1,4 +1,4 @@
-/** Owns row 19: fuzzed subjects, names, filters and headers, while a raw NATS client hears all that the bridge sends. */
+/** Row 19: fuzzed subjects, names, filters and headers, while a raw NATS client hears all that the bridge sends. */
 
 import { isLinesType } from '../../../src/media-types.ts'
 import { usersText } from '../../auth/support.ts'

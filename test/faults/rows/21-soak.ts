@@ -1,4 +1,4 @@
-/** Owns row 21: half an hour of everything with a fault every thirty seconds, and nothing that grows. */
+/** Row 21: half an hour of everything with a fault every thirty seconds, and nothing that grows. */
 import { readdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openNative } from '../../live/native.ts'

@@ -1,4 +1,4 @@
-/** Owns taking an HTTP/1.1 answer apart while its bytes come: its head, the frames of its chunks, and its body. */
+/** Taking an HTTP/1.1 answer apart while its bytes come: its head, the frames of its chunks, and its body. */
 
 const LINE_FEED = 0x0a
 

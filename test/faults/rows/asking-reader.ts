@@ -1,4 +1,4 @@
-/** Owns a reader that asks for one answer after the other, pages or lines, and keeps what it was told in its order. */
+/** A reader that asks for one answer after the other, pages or lines, and keeps what it was told in its order. */
 import type { Client, Gap, Message, Page, Problem } from '../../contract/client.ts'
 import { EventReader, type Wish } from '../../live/event-reader.ts'
 import type { Native, State } from '../../live/native.ts'

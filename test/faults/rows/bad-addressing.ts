@@ -1,4 +1,4 @@
-/** Owns heads that are too large, or say what no head may. */
+/** Heads that are too large, or say what no head may. */
 import { type BadKind, KIB, MIB, NO_BODY, type Parts, type Place, pick, request } from './bad-request.ts'
 
 const HEADERS = 4_096

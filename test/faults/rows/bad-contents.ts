@@ -1,4 +1,4 @@
-/** Owns bodies that hold what they must not, however well they are framed. */
+/** Bodies that hold what they must not, however well they are framed. */
 import { isLinesType } from '../../../src/media-types.ts'
 import { type BadKind, framed, NO_BODY, type Place, pick } from './bad-request.ts'
 

@@ -1,4 +1,4 @@
-/** Owns bodies that are framed or compressed as they must not be. */
+/** Bodies that are framed or compressed as they must not be. */
 import { gzipSync } from 'node:zlib'
 import { type BadKind, framed, KIB, MIB, NO_BODY, pick, request } from './bad-request.ts'
 

@@ -1,4 +1,4 @@
-/** Owns what a bad request is: where it goes, which operations it is for, and the bytes that it is. */
+/** What a bad request is: where it goes, which operations it is for, and the bytes that it is. */
 import { isLinesType } from '../../../src/media-types.ts'
 import type { BareRequest } from './bare-http.ts'
 import type { Operation } from './operations.ts'

@@ -1,4 +1,4 @@
-/** Owns requests that are wrong in every way: how they are framed, what they hold, and how they are addressed. */
+/** Requests that are wrong in every way: how they are framed, what they hold, and how they are addressed. */
 import { ADDRESSING } from './bad-addressing.ts'
 import { CONTENT } from './bad-contents.ts'
 import { COMPRESSION, FRAMING } from './bad-framing.ts'

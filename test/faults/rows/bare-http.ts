@@ -1,4 +1,4 @@
-/** Owns HTTP over a bare socket: bytes as no client would send them, and what comes back for them. */
+/** HTTP over a bare socket: bytes as no client would send them, and what comes back for them. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 

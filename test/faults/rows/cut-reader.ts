@@ -1,4 +1,4 @@
-/** Owns a reader of server-sent events that is cut at a byte of its answer, and goes on by `Last-Event-ID`. */
+/** A reader of server-sent events that is cut at a byte of its answer, and goes on by `Last-Event-ID`. */
 import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import type { Message } from '../../contract/client.ts'

@@ -1,4 +1,4 @@
-/** Owns requests made of fuzzed words: publishes of every kind, and everything that names a subject to JetStream. */
+/** Requests made of fuzzed words: publishes of every kind, and everything that names a subject to JetStream. */
 
 import type { Words } from './fuzzed-words.ts'
 import { OPERATIONS } from './operations.ts'

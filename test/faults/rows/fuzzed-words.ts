@@ -1,4 +1,4 @@
-/** Owns words that are nearly what NATS understands: subjects, header names and values, drawn by seed. */
+/** Words that are nearly what NATS understands: subjects, header names and values, drawn by seed. */
 
 export interface Words {
   subject(): string

@@ -1,4 +1,4 @@
-/** Owns a client that does nothing wrong, beside others that do: whether it is served, and how fast. */
+/** A client that does nothing wrong, beside others that do: whether it is served, and how fast. */
 import { publishPath } from '../../contract/client.ts'
 
 export interface HealthyClient {

@@ -1,4 +1,4 @@
-/** Owns cursors from everywhere that the bridge gives them out, kept over what happens to their stream, and their use. */
+/** Cursors from everywhere that the bridge gives them out, kept over what happens to their stream, and their use. */
 import { createParser } from 'eventsource-parser'
 import type { Client, ConsumerBody, Message, Page, Problem } from '../../contract/client.ts'
 

@@ -1,4 +1,4 @@
-/** Owns what is left behind clients that are gone: in the host, at NATS, and in the kernel. */
+/** What is left behind clients that are gone: in the host, at NATS, and in the kernel. */
 import { readdirSync } from 'node:fs'
 import type { TestHost } from '../../support/host.ts'
 import type { TestNats } from '../../support/nats.ts'

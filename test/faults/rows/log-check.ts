@@ -1,4 +1,4 @@
-/** Owns comparing what a reader has seen, in its order, with all that it should have. */
+/** Comparing what a reader has seen, in its order, with all that it should have. */
 import type { Invariant } from '../row.ts'
 
 export interface Entry {

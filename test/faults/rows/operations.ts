@@ -1,4 +1,4 @@
-/** Owns the operations of the published contract, as rows that try all of them send them. */
+/** The operations of the published contract, as rows that try all of them send them. */
 import document from '../../../openapi/openapi.json' with { type: 'json' }
 import { type Contract, createContract } from '../../contract/contract.ts'
 

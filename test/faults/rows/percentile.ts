@@ -1,4 +1,4 @@
-/** Owns percentiles. */
+/** Percentiles. */
 
 /** Of numbers in rising order; `share`: percent, 100 is the largest. */
 export function percentile(sorted: readonly number[], share: number): number {

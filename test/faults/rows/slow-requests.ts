@@ -1,4 +1,4 @@
-/** Owns requests that say a byte a second: heads that do not end, and bodies that do not come. */
+/** Requests that say a byte a second: heads that do not end, and bodies that do not come. */
 import type { Socket } from 'node:net'
 import { openSocket } from './bare-http.ts'
 

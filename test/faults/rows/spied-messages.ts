@@ -1,4 +1,4 @@
-/** Owns the verdict over what a spy has heard: each message was asked for, or is one of those that the bridge may send. */
+/** The verdict over what a spy has heard: each message was asked for, or is one of those that the bridge may send. */
 import type { FuzzedRequest, Intent } from './fuzzed-requests.ts'
 import type { Spied } from './spy.ts'
 

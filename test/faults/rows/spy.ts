@@ -1,4 +1,4 @@
-/** Owns a spy: a raw NATS client that hears every message of its account, byte for byte. */
+/** A spy: a raw NATS client that hears every message of its account, byte for byte. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 

@@ -1,4 +1,4 @@
-/** Owns JetStream stores of which a copy is taken, and put back later: of one server, and of the majority of a cluster. */
+/** JetStream stores of which a copy is taken, and put back later: of one server, and of the majority of a cluster. */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

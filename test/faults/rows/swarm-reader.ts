@@ -1,4 +1,4 @@
-/** Owns one of very many readers of server-sent events: over a bare socket, with no more work than has to be. */
+/** One of very many readers of server-sent events: over a bare socket, with no more work than has to be. */
 import { connect, type Socket } from 'node:net'
 import { AnswerParts } from './answer-parts.ts'
 import type { Entry } from './log-check.ts'

@@ -1,4 +1,4 @@
-/** Owns what one tenant tries with what it knows of another: every operation, with every name and token. */
+/** What one tenant tries with what it knows of another: every operation, with every name and token. */
 import { OPERATIONS, type Operation, pathOf } from './operations.ts'
 import { type Asked, asking, JSON_TYPE, type Tenant, type Tokens } from './tenant-fleet.ts'
 

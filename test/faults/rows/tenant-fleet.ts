@@ -1,4 +1,4 @@
-/** Owns tenants side by side: users with streams of their own, each with a secret that no other may ever see. */
+/** Tenants side by side: users with streams of their own, each with a secret that no other may ever see. */
 import { randomBytes } from 'node:crypto'
 import { authorizationText, basic, type NatsUser, usersText } from '../../auth/support.ts'
 import { publishPath } from '../../contract/client.ts'

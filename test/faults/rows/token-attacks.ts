@@ -1,4 +1,4 @@
-/** Owns mutated tokens: made from good ones by seed, and tried over HTTP and against the code that opens them. */
+/** Mutated tokens: made from good ones by seed, and tried over HTTP and against the code that opens them. */
 
 import { createAckTokens } from '../../../src/tokens/ack.ts'
 import { createCursors } from '../../../src/tokens/cursor.ts'

@@ -1,4 +1,4 @@
-/** Owns a client that pulls and leaves: while it waits, or in the middle of what it is answered. */
+/** A client that pulls and leaves: while it waits, or in the middle of what it is answered. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Pulled } from '../../contract/client.ts'
