@@ -32,11 +32,12 @@ export interface PublisherOptions {
 
 export function createPublisher(jetstream: JetStream, { deadlineMs, now }: PublisherOptions): Publisher {
   const attempt = async (message: OutgoingMessage): Promise<PubAck> => {
-    const ack = await jetstream
-      .publish(message)
-      .catch((failure: unknown) =>
-        afterFailure(jetstream, message, { failure, giveUpAt: now() + CONDITION_MS, now }),
-      )
+    let ack: PubAck
+    try {
+      ack = await jetstream.publish(message)
+    } catch (failure) {
+      ack = await afterFailure(jetstream, message, { failure, giveUpAt: now() + CONDITION_MS, now })
+    }
     if (ack.duplicate) await requireSame(jetstream, message, ack)
     return ack
   }

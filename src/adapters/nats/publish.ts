@@ -56,38 +56,28 @@ async function explainNoResponders(
   }
 }
 
-/** A message with its headers in the form that nats.ws sends: what cannot be sent is refused before anything is. */
-interface Encoded {
+/** Which replies end the wait for one publish: a service on the subject may reply before JetStream does. */
+type IsAnswer = (text: string, reply: PubAckReply) => boolean
+
+/**
+ * A message in the form that nats.ws sends, and JetStream's reply to it. What cannot be sent is refused here, before anything is.
+ * A class, and one object for all of it, since nothing else is made as often.
+ */
+class Encoded implements NatsRequest {
   readonly subject: string
   readonly payload: Uint8Array
   readonly headers: MsgHdrs | undefined
   readonly hasKey: boolean
-}
-
-const encode = ({ subject, payload, headers }: OutgoingMessage): Encoded => ({
-  subject: checkedSubject('subject', subject),
-  payload,
-  headers: encodeHeaders(headers),
-  hasKey: MSG_ID in headers,
-})
-
-/** Which replies end the wait for one publish: a service on the subject may reply before JetStream does. */
-type IsAnswer = (text: string, reply: PubAckReply) => boolean
-
-/** A publish that waits for JetStream's reply. A class, since nothing else is made as often. */
-class Sending implements NatsRequest {
-  readonly subject: string
-  readonly payload: Uint8Array
-  readonly headers: MsgHdrs | undefined
   readonly #isAnswer: IsAnswer
   answer: PubAckReply | undefined
   /** Whether somebody else replied. */
   hasOther = false
 
-  constructor({ subject, payload, headers }: Encoded, isAnswer: IsAnswer) {
-    this.subject = subject
+  constructor({ subject, payload, headers }: OutgoingMessage, isAnswer: IsAnswer = isPubAck) {
+    this.subject = checkedSubject('subject', subject)
     this.payload = payload
-    this.headers = headers
+    this.headers = encodeHeaders(headers)
+    this.hasKey = MSG_ID in headers
     this.#isAnswer = isAnswer
   }
 
@@ -100,19 +90,13 @@ class Sending implements NatsRequest {
   }
 }
 
-async function send(
-  connection: Connection,
-  client: NatsConnection,
-  message: Encoded,
-  isAnswer: IsAnswer = isPubAck,
-): Promise<PubAckReply> {
-  const sending = new Sending(message, isAnswer)
+async function send(connection: Connection, client: NatsConnection, message: Encoded): Promise<PubAckReply> {
   try {
-    await connection.request(sending, client)
-    return sending.answer ?? {}
+    await connection.request(message, client)
+    return message.answer ?? {}
   } catch (err) {
     if (err instanceof NoResponders) throw await explainNoResponders(connection, message.subject, err)
-    if (sending.hasOther && hasCode(err, 'jetstream_timeout'))
+    if (message.hasOther && hasCode(err, 'jetstream_timeout'))
       throw await explainOther(connection, message, err)
     if (hasCode(err, 'jetstream_timeout', 'jetstream_unavailable')) throw unconfirmed(message.hasKey, err)
     throw err
@@ -149,7 +133,7 @@ const isBatchBegun: IsAnswer = (text, reply) => text === '' || isPubAck(text, re
 
 /** `JetStream.publish`. */
 export async function publish(connection: Connection, message: OutgoingMessage): Promise<PubAck> {
-  const encoded = encode(message)
+  const encoded = new Encoded(message)
   const client = await connection.client()
   const { stream, seq, duplicate = false, val, error } = await send(connection, client, encoded)
   if (error) throw fromApiError(error, stream)
@@ -166,7 +150,7 @@ export async function lookUpSubject(
   connection: Connection,
   subject: string,
 ): Promise<SubjectEnd | undefined> {
-  const encoded = encode({ subject, payload: new Uint8Array(), headers: NEVER })
+  const encoded = new Encoded({ subject, payload: new Uint8Array(), headers: NEVER })
   try {
     const { stream, error } = await send(connection, await connection.client(), encoded)
     if (stream === undefined) return undefined
@@ -187,14 +171,17 @@ export async function publishAtomic(
   messages: readonly OutgoingMessage[],
 ): Promise<BatchAck> {
   const batchId = crypto.randomUUID()
-  const [first, ...others] = messages.map((message, index) =>
-    encode(inBatch(message, batchId, { seq: index + 1, isLast: index + 1 === messages.length })),
-  )
+  const [first, ...others] = messages.map((message, index) => {
+    const isLast = index + 1 === messages.length
+    const isBegin = index === 0 && !isLast
+    const placed = inBatch(message, batchId, { seq: index + 1, isLast })
+    return new Encoded(placed, isBegin ? isBatchBegun : isPubAck)
+  })
   if (!first) throw new Error('An empty batch.')
   const client = await connection.client()
   requireSendable([first, ...others], client.info?.max_payload ?? Number.POSITIVE_INFINITY)
   const last = others.pop()
-  const begun = send(connection, client, first, last ? isBatchBegun : isPubAck)
+  const begun = send(connection, client, first)
   // Whatever else fails first, nobody is left who hears of this one.
   begun.catch(() => undefined)
   try {
