@@ -65,7 +65,8 @@ function* writeMessages(
   const writeSome = (from: number): number => {
     for (let at = from; at < messages.length; at += 1) {
       const message = messages[at]
-      if (writer.hasPiece || !message || isLargeMessage(message, form)) return at
+      if (!message) break
+      if (writer.hasPiece || isLargeMessage(message, form)) return at
       writer.write(`${at > 0 ? between : ''}${encode(message, restOf(at))}${after}`)
     }
     return messages.length
@@ -74,7 +75,8 @@ function* writeMessages(
     at = writeSome(at)
     if (writer.hasPiece) yield* writer.take()
     const message = messages[at]
-    if (!message || !isLargeMessage(message, form)) continue
+    if (!message) break
+    if (!isLargeMessage(message, form)) continue
     if (at > 0) writer.write(between)
     for (const part of messageParts(stream, form, { message, rest: restOf(at) })) {
       writer.write(part)
@@ -97,7 +99,7 @@ const MAX_BYTES_PER_CHAR = 3
 const spare: Buffer<ArrayBuffer>[] = []
 
 /**
- * Makes one of pieces, which must not be used any more. Their memory is written again: where each answer takes as much again as
+ * Makes one of all the pieces of one answer, as they were written here, which must not be used any more. Their memory is written again: where each answer takes as much again as
  * it has, V8 looks for garbage in all of its memory several times as often.
  */
 export function joined(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {

@@ -38,6 +38,12 @@ class Recent {
     this.#old = this.#young
     this.#young = new Map()
   }
+
+  delete(key: number): void {
+    if (this.#young.size + this.#old.size === 0) return
+    this.#young.delete(key)
+    this.#old.delete(key)
+  }
 }
 
 /** A consumer began anew. */
@@ -66,13 +72,17 @@ export class SettledDeliveries<Answer> {
 
   /** What has become of a delivery. Undefined: nothing that is known here. */
   find(key: number): Settled | undefined {
-    // What has ended does not go back any more; what has perhaps gone back may end.
     return this.#ends.get(key) ?? this.#naks.get(key)
   }
 
   remember(key: number, settled: Settled): void {
-    const recent = settled.ending === 'nak' ? this.#naks : this.#ends
-    recent.set(key, settled)
+    if (settled.ending === 'nak') {
+      this.#naks.set(key, settled)
+      return
+    }
+    // What has perhaps gone back may end; what has ended does not go back any more.
+    this.#naks.delete(key)
+    this.#ends.set(key, settled)
   }
 
   /** A consumer was reset over this session: what it had delivered before is over, and its deliveries are numbered anew. */
