@@ -14,6 +14,8 @@ export type SluiceOptions = {
   env: Record<string, string>
   /** Has V8's inspector listen there, on the loopback alone. */
   inspectorPort?: number | undefined
+  /** Flags of V8, such as `--max-old-space-size=128`. */
+  v8Flags?: readonly string[] | undefined
   /** The file that takes what it prints; without one it prints to this process's output. */
   log?: string
   /** Hears of slow steps. */

@@ -31,13 +31,14 @@ const SHUTDOWN_MS = '1200'
  * Throws with the end of its log when it does not come up.
  */
 export const startNode = async (options: SluiceOptions): Promise<SluiceServer> => {
-  const { hostname = '127.0.0.1', env, log, inspectorPort } = options
+  const { hostname = '127.0.0.1', env, log, inspectorPort, v8Flags = [] } = options
   const port = options.port === 0 ? await freePort() : options.port
   const server = await startServer({
     name: 'node',
     command: process.execPath,
     args: [
       '--disable-warning=ExperimentalWarning',
+      ...v8Flags,
       ...(inspectorPort ? [`--inspect=${address('127.0.0.1', inspectorPort)}`] : []),
       join(ROOT, 'src', 'node.ts'),
     ],

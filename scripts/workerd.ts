@@ -25,7 +25,15 @@ const moduleKind = (name: string): string => {
 }
 
 /** Values travel through workerd's environment and not through this text, so that no secret is written to disk. */
-const configuration = (bundle: WorkerBundle, folder: string, names: string[], listen: string): string => {
+const configuration = (
+  bundle: WorkerBundle,
+  folder: string,
+  {
+    names,
+    listen,
+    v8Flags,
+  }: { readonly names: string[]; readonly listen: string; readonly v8Flags: readonly string[] },
+): string => {
   // Cap'n Proto embeds by paths relative to the file that says so.
   const modules = bundle.modules.map(
     (name) =>
@@ -47,6 +55,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", address = ${text(listen)}, http = (), service = "sluice")],
+  v8Flags = [${v8Flags.map(text).join(', ')}],
 );
 const sluice :Workerd.Worker = (
   modules = [${modules.join(', ')}],
@@ -65,13 +74,14 @@ const sluice :Workerd.Worker = (
  * Throws with the end of its log when it does not come up.
  */
 export const startWorkerd = async (options: SluiceOptions): Promise<SluiceServer> => {
-  const { hostname = '127.0.0.1', env, log, inspectorPort } = options
+  const { hostname = '127.0.0.1', env, log, inspectorPort, v8Flags = [] } = options
   const bundle = await getWorkerBundle(options.say)
   const port = options.port === 0 ? await freePort() : options.port
   const settings = { ...bundle.vars, ...env }
   const folder = mkdtempSync(join(tmpdir(), 'sluice-workerd-'))
   const path = join(folder, 'config.capnp')
-  writeFileSync(path, configuration(bundle, folder, Object.keys(settings), address(hostname, port)))
+  const names = Object.keys(settings)
+  writeFileSync(path, configuration(bundle, folder, { names, listen: address(hostname, port), v8Flags }))
   try {
     const server = await startServer({
       name: 'workerd',

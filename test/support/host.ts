@@ -43,6 +43,7 @@ export const startHost = async (
     env?: Record<string, string>
     port?: number
     inspectorPort?: number | undefined
+    v8Flags?: readonly string[]
   },
 ): Promise<TestHost> => {
   started += 1
@@ -50,6 +51,7 @@ export const startHost = async (
   const server = await STARTERS[name]({
     port: options.port ?? 0,
     inspectorPort: options.inspectorPort,
+    v8Flags: options.v8Flags,
     env: { AUTH: 'none', LOG: 'off', TOKEN_KEYS: newTokenKey(), NATS_URL: options.natsUrl, ...options.env },
     log: logPath,
   })

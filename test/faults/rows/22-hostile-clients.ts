@@ -35,6 +35,11 @@ const MAX_WAIT_MS = { alone: 250, crowd: 1_000 } as const
 const NATS_REST_MS = 3_000
 const NATS_WATCH_MS = 2_000
 const MAX_NATS_SHARE = 0.05
+/**
+ * An isolate on Workers has 128 MB. Where V8 has no bound, it lets garbage pile up as long as the machine has memory, and that
+ * says nothing of what a host holds.
+ */
+const V8_FLAGS = ['--max-old-space-size=128', '--max-semi-space-size=16']
 /** A host has so long to give memory back to the system. */
 const MEMORY_REST_MS = 10_000
 
@@ -181,7 +186,7 @@ async function runOn(run: RowRun, name: HostName): Promise<void> {
   run.defer(() => bare.stop())
   // A wait that is asked for is an answer that comes later than the row waits for any.
   const env = { AUTH: 'nats', MAX_MEMORY_BYTES: String(MAX_MEMORY_BYTES), MAX_WAIT_MS: '5000' }
-  const host = await startHost(name, { natsUrl: nats.wsUrl, env })
+  const host = await startHost(name, { natsUrl: nats.wsUrl, env, v8Flags: V8_FLAGS })
   run.defer(() => host.stop())
   await settleHealthy(host.url)
   await settleHostile(host.url, SUBJECTS[run.pace])
