@@ -61,7 +61,7 @@ function* writeMessages(
   const cursors = pageCursors(scope, page)
   const encode = createMessageEncoder(stream, form)
   const restOf = (at: number) => `"cursor":"${cursors[at]}"`
-  /** Writes messages from there on, until a piece is full or one is large. A generator would do it at half the speed. */
+  /** Writes messages from there on, until a piece is full or one is large. As a generator it takes a tenth more of a page's time. */
   const writeSome = (from: number): number => {
     for (let at = from; at < messages.length; at += 1) {
       const message = messages[at]
@@ -99,8 +99,8 @@ const MAX_BYTES_PER_CHAR = 3
 const spare: Buffer<ArrayBuffer>[] = []
 
 /**
- * Makes one of all the pieces of one answer, as they were written here, which must not be used any more. Their memory is written again: where each answer takes as much again as
- * it has, V8 looks for garbage in all of its memory several times as often.
+ * Joins the pieces of one answer, which must not be used any more: their memory is written again. Where each page takes new
+ * memory for its pieces, V8 collects garbage more often, at a seventh of a page's time.
  */
 export function joined(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
   const whole = Buffer.concat(pieces)
