@@ -7,6 +7,13 @@ import { createServer } from 'node:net'
  */
 const LOWEST_PORT = 10_100
 const HIGHEST_PORT = 32_000
+/**
+ * Vitest runs several processes at once and numbers them: each has ports of its own, since one that is free may be picked by
+ * another before it is listened on.
+ */
+const PARTS = 8
+const PART_SIZE = Math.floor((HIGHEST_PORT - LOWEST_PORT) / PARTS)
+const FIRST_PORT = LOWEST_PORT + PART_SIZE * (Number(process.env.VITEST_POOL_ID ?? 0) % PARTS)
 
 /** Says whether `host:port` can be listened on; where not, `code` says why (`EADDRINUSE`, `EACCES` …). */
 export const probePort = (
@@ -28,9 +35,9 @@ const picked = new Set<number>()
 export const freePorts = async (count: number): Promise<number[]> => {
   const ports: number[] = []
   while (ports.length < count) {
-    const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT))
+    const port = FIRST_PORT + Math.floor(Math.random() * PART_SIZE)
     if (picked.has(port)) continue
-    if (picked.size > (HIGHEST_PORT - LOWEST_PORT) / 2) picked.clear()
+    if (picked.size > PART_SIZE / 2) picked.clear()
     picked.add(port)
     if ((await probePort('127.0.0.1', port)).free) ports.push(port)
   }
