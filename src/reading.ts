@@ -12,6 +12,8 @@ export interface Position {
   readonly created?: string
   /** Until when the stream is known to have been that one: of a publish, about when it was confirmed. */
   readonly createdAsOf?: string
+  /** How much later than that, ms: in a position that is to be sealed. */
+  readonly laterMs?: number
   /** Time of the message at `seq`, where it is known. */
   readonly time?: string
   /** Stands for that time in a cursor of a run: `markOf` it. */

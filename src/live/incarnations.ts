@@ -2,27 +2,25 @@
 import { BridgeError } from '../errors.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { Position } from '../reading.ts'
-import { fromNanos, toNanos } from '../schemas/time.ts'
 
 /** How long what was asked is taken to hold, ms. */
 const FRESH_MS = 1_000
-/** How exactly a publish's cursor tells when it was made, ms: those within a step share their head. */
-export const STEP_MS = 5
 
-type Incarnation = Pick<Position, 'created' | 'createdAsOf'>
+type Incarnation = Pick<Position, 'created' | 'createdAsOf' | 'laterMs'>
 
 interface Known {
   readonly incarnation: Incarnation
   readonly duplicateWindowMs: number | undefined
   readonly askedAt: number
-  /** The incarnation at the step of the last publish: which one it is, and what of it. */
-  step: { readonly number: number; readonly incarnation: Incarnation } | undefined
   /** The highest sequence seen: a stream made again begins below it. */
   highestSeq: number
 }
 
 export interface Incarnations {
-  /** Which stream just stored a message at `seq`; empty where the credential may not ask. */
+  /**
+   * Which stream just stored a message at `seq`; empty where the credential may not ask. `createdAsOf` and `laterMs` later is
+   * the server's time of now at the latest, so that no message which was stored by now counts as one that came after.
+   */
   of(stream: string, seq: number): Promise<Incarnation>
   /** How long the stream remembers a key, ms, as it was within the last second; undefined where it may not be asked. */
   duplicateWindowOf(stream: string): Promise<number | undefined>
@@ -44,14 +42,12 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const { created, config, state, asOf } = await jetstream.streamInfo(stream)
       const duplicateWindowMs = Number(config.duplicate_window ?? 0) / NANOS_PER_MS
       const incarnation = asOf === undefined ? { created } : { created, createdAsOf: asOf }
-      const rest = { step: undefined, highestSeq: state.last_seq }
-      return { incarnation, duplicateWindowMs, askedAt, ...rest }
+      return { incarnation, duplicateWindowMs, askedAt, highestSeq: state.last_seq }
     } catch (failure) {
       // What may not be asked is not asked each time; what failed is.
       const isForbidden = failure instanceof BridgeError && failure.code === 'forbidden'
       const from = isForbidden ? askedAt : Number.NEGATIVE_INFINITY
-      const rest = { step: undefined, highestSeq: 0 }
-      return { incarnation: UNKNOWN, duplicateWindowMs: undefined, askedAt: from, ...rest }
+      return { incarnation: UNKNOWN, duplicateWindowMs: undefined, askedAt: from, highestSeq: 0 }
     }
   }
   const askAnew = (stream: string) => {
@@ -73,7 +69,7 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
       const before = await first
       if (before && isFresh(before) && seq > before.highestSeq && first === known.get(stream)) {
         before.highestSeq = seq
-        return atStep(before, Math.floor((now() - before.askedAt) / STEP_MS))
+        return { ...before.incarnation, laterMs: now() - before.askedAt }
       }
       return (await askTogether(stream, first)).incarnation
     },
@@ -85,18 +81,4 @@ export function createIncarnations(jetstream: JetStream, now: () => number): Inc
     },
     forget: (stream) => known.delete(stream),
   }
-}
-
-/**
- * What was asked so many steps before: `createdAsOf` becomes the server's time of now at the latest, so that no message
- * which was stored by now counts as one that came after.
- */
-function atStep(known: Known, number: number): Incarnation {
-  const { createdAsOf, ...rest } = known.incarnation
-  if (createdAsOf === undefined) return known.incarnation
-  if (known.step?.number !== number) {
-    const nanos = (toNanos(createdAsOf) ?? 0n) + BigInt(number * STEP_MS * NANOS_PER_MS)
-    known.step = { number, incarnation: { ...rest, createdAsOf: fromNanos(nanos) } }
-  }
-  return known.step.incarnation
 }

@@ -3,10 +3,9 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { HistoryCalls, StoredMessage, StreamInfo } from '../jetstream.ts'
 import type { CursorScope, Position, Start } from '../reading.ts'
 import { isSameCreation, markOf, toNanos } from '../schemas/time.ts'
-import { checksumOf, contentMark, digestMessage } from '../tokens/cursor.ts'
+import { checksumOf, contentMark, digestMessage, STEP_MS } from '../tokens/cursor.ts'
 import { someAtOnce } from '../turns.ts'
 import { FILTERS_AT_ONCE, type ReadBatch } from './batches.ts'
-import { STEP_MS } from './incarnations.ts'
 import { tailSeq } from './tail-start.ts'
 
 /** Right before the first message there is. */

@@ -14,16 +14,28 @@ const ALONE = 'c1'
 /** A position in a run: the same as its head, and a block that tells how far behind it. */
 const IN_RUN = 'c2'
 const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8, createdAsOf: 64 } as const
-/** Of the head of a run of publishes: what stands for a message in its block is of its content, not its time. */
+/**
+ * Of the head of a run of publishes: what stands for a message in its block is of its content, not its time, and before the
+ * distance from the head stand the steps since `createdAsOf`.
+ */
+const PUBLISHED_STEPS = 128
+/** The same of older ones, without steps. */
 const PUBLISHED_CONTENT = 32
-/** The same of older ones: a checksum of its subject and payload. */
+/** The same of still older ones: a checksum of its subject and payload. */
 const PUBLISHED = 16
+/** How exactly a publish's cursor tells when it was made, ms. */
+export const STEP_MS = 5
+/** Bits of a block that hold the distance of a publish from its head; those before them count steps. */
+const DISTANCE_BITS = 20
+const MAX_DISTANCE = 2 ** DISTANCE_BITS
+const MAX_STEPS = 2 ** (32 - DISTANCE_BITS)
 /** So far behind the head of such a run may a message be that was stored before the first of it. */
-const PUBLISHED_BEFORE = 1_000_000
+const PUBLISHED_BEFORE = MAX_DISTANCE / 2
 const DIGEST_BYTES = 8
 const HEAD_BYTES = 1 + 2 * DIGEST_BYTES + 8
 /** Names that callers make up must not fill the memory. */
 const MAX_KNOWN_SCOPES = 1_000
+const NANOS_PER_MS = 1_000_000n
 const NO_FILTER = Buffer.alloc(DIGEST_BYTES)
 
 /** What stands for a filter in the ids of a consumer's events. */
@@ -118,32 +130,42 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
       throw new BridgeError('cursor_mismatch', 'The cursor is of a read with another subject filter.')
     }
     const position = unpack(packed)
-    if (!('offset' in moved)) return position
-    return { ...position, seq: position.seq + moved.offset, ...known(packed[0] ?? 0, moved.mark) }
+    return 'offset' in moved ? moveTo(position, packed[0] ?? 0, moved) : position
   }
   const sealPublished = publishedRun(sealing, head)
   return {
-    seal: ({ content, ...position }) =>
-      content === undefined
+    seal: (position) =>
+      position.content === undefined
         ? sealing.alone.seal(pack(head, position))
-        : sealPublished({ content, ...position }),
+        : sealPublished(position, position.content),
     run: (base) => cursorRun(sealing, head, base),
     open: (token) => openAs(token, [NO_FILTER, filterDigest]),
     openOwn: (token) => openAs(token, [filterDigest]),
   }
 }
 
-/** What 32 bits of a block stand for, by the flags of its head. */
-function known(flags: number, mark: number): Partial<Position> {
-  if (flags & PUBLISHED_CONTENT) return { content: mark }
-  return flags & PUBLISHED ? { checksum: mark } : { mark }
+/** The position of a block behind the head's, by the flags of the head. */
+function moveTo(head: Position, flags: number, { offset, mark }: { offset: number; mark: number }): Position {
+  if (flags & PUBLISHED_STEPS) {
+    const distance = offset % MAX_DISTANCE
+    const laterMs = ((offset - distance) / MAX_DISTANCE) * STEP_MS
+    return { ...head, seq: head.seq + distance, ...later(head, laterMs), content: mark }
+  }
+  const seq = head.seq + offset
+  if (flags & PUBLISHED_CONTENT) return { ...head, seq, content: mark }
+  return flags & PUBLISHED ? { ...head, seq, checksum: mark } : { ...head, seq, mark }
+}
+
+function later({ createdAsOf }: Position, ms: number): Partial<Position> {
+  const nanos = createdAsOf === undefined ? undefined : toNanos(createdAsOf)
+  return nanos === undefined ? {} : { createdAsOf: fromNanos(nanos + BigInt(ms) * NANOS_PER_MS) }
 }
 
 /** `time` of the base is left out: each message has its own. */
 function cursorRun(
   { keyring: [key], inRun }: Sealing,
   head: Buffer,
-  { time: _, mark: __, digest: ___, checksum: ____, content: _____, ...base }: Position,
+  { time: _, mark: __, digest: ___, checksum: ____, content: _____, laterMs: ______, ...base }: Position,
 ): CursorRun {
   const begin = (seq: number) => {
     const token = inRun.seal(pack(head, { ...base, seq }))
@@ -165,25 +187,36 @@ function cursorRun(
 
 /** One run for all publishes to a stream; begun anew where more is known of the stream, or a message too far off. */
 function publishedRun({ keyring: [key], inRun }: Sealing, head: Buffer) {
-  let begun: { of: Incarnation; token: string; run: Run } | undefined
-  const begin = (seq: number, of: Incarnation) => {
-    const headSeq = Math.max(0, seq - PUBLISHED_BEFORE)
-    const packed = pack(head, { seq: headSeq, ...of })
-    packed[0] = (packed[0] ?? 0) | PUBLISHED_CONTENT
+  let begun: { of: Position; seq: number; token: string; run: Run } | undefined
+  const begin = (of: Position) => {
+    const headSeq = Math.max(0, of.seq - PUBLISHED_BEFORE)
+    const packed = pack(head, { ...of, seq: headSeq })
+    packed[0] = (packed[0] ?? 0) | PUBLISHED_STEPS
     const token = inRun.seal(packed)
-    return { of, token, run: createRun(key, token, headSeq) }
+    return { of, seq: headSeq, token, run: createRun(key, token, headSeq) }
   }
-  return ({ seq, content, ...of }: Incarnation & { seq: number; content: number }): string => {
-    if (begun?.of.created !== of.created || begun?.of.createdAsOf !== of.createdAsOf) begun = undefined
-    begun ??= begin(seq, of)
-    const text = begun.run.sealOne(seq, content)
-    if (text !== undefined) return `${begun.token}.${text}`
-    begun = begin(seq, of)
-    return `${begun.token}.${begun.run.sealOne(seq, content)}`
+  const sealIn = (
+    { seq: headSeq, token, run }: NonNullable<typeof begun>,
+    position: Position,
+    content: number,
+  ) => {
+    const { seq, laterMs = 0 } = position
+    const distance = seq - headSeq
+    if (distance < 0 || distance >= MAX_DISTANCE) return undefined
+    const steps = Math.floor(laterMs / STEP_MS)
+    // The clock was set: the time of the head alone is early enough.
+    const counted = steps >= 0 && steps < MAX_STEPS ? steps : 0
+    return `${token}.${run.sealOne(headSeq + counted * MAX_DISTANCE + distance, content)}`
+  }
+  return (position: Position, content: number): string => {
+    const isOf = begun?.of.created === position.created && begun?.of.createdAsOf === position.createdAsOf
+    if (!begun || !isOf) begun = begin(position)
+    const cursor = sealIn(begun, position, content)
+    if (cursor !== undefined) return cursor
+    begun = begin(position)
+    return sealIn(begun, position, content) ?? ''
   }
 }
-
-type Incarnation = Pick<Position, 'created' | 'createdAsOf'>
 
 /** What is packed in a token of either form. Undefined: nothing of ours. */
 function openToken({ keyring, alone, inRun }: Sealing, token: string) {
