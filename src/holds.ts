@@ -1,6 +1,7 @@
 /** What one piece of work holds in memory: taken before it is there, given back once, refused or waited for where there is no room. */
 import { BridgeError } from './errors.ts'
-import { type Bound, HELD_KINDS, type HeldKind, type Ledger, type Part } from './ledger.ts'
+import { type Bound, type Entry, HELD_KINDS, type HeldKind, type Ledger, type Part } from './ledger.ts'
+import { LinkedList } from './linked-list.ts'
 import type { Metrics } from './metrics.ts'
 import type { StartTimer } from './timers.ts'
 
@@ -47,7 +48,7 @@ const tooLate = () => new DOMException('The work that this is for is over.', 'Ab
 
 /** The holds of one process or Durable Object: what one gives back goes to the one that has waited longest. */
 export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHold {
-  const part: Part = new Set()
+  const part: Part = new LinkedList()
   const waiters = new Set<Waiter>()
   let isLooking = false
   let stopLooking = () => {}
@@ -76,70 +77,98 @@ export function createHolds({ ledger, metrics, startTimer }: HoldsParts): OpenHo
       : new BridgeError('too_many_requests', 'This host holds as many bytes for the credential as it may.')
   }
 
-  const openHold: OpenHold = (tenant) => {
-    const entry = ledger.open(tenant, part)
-    let isOver = false
-    const change = (bytes: number, kind: HeldKind) => {
-      // What comes after the end is of work that nobody waits for any more.
-      if (!isOver) ledger.change(entry, bytes, kind)
-    }
-    const hold: Hold = {
-      requireRoom(bytes) {
-        const bound = isOver ? undefined : ledger.boundOver(entry, bytes)
-        if (bound !== undefined) throw refusal(bound)
-      },
-      take(bytes, kind = 'bodies') {
-        hold.requireRoom(bytes)
-        change(bytes, kind)
-      },
-      tryTake(bytes, kind) {
-        if (isOver || ledger.boundOver(entry, bytes) !== undefined) return false
-        change(bytes, kind)
-        return true
-      },
-      wait(bytes, kind, withinMs) {
-        // Whoever has waited longer goes first.
-        if (waiters.size === 0 && hold.tryTake(bytes, kind)) return undefined
-        if (isOver) return Promise.reject(tooLate())
-        return new Promise((resolve, reject) => {
-          const waiter = {
-            tenant,
-            take() {
-              if (!isOver && !hold.tryTake(bytes, kind)) return false
-              stop()
-              if (isOver) reject(tooLate())
-              else resolve()
-              return true
-            },
-          }
-          const stop = startTimer(() => {
-            waiters.delete(waiter)
-            reject(refusal(ledger.boundOver(entry, bytes) ?? 'host'))
-          }, withinMs)
-          waiters.add(waiter)
-          lookSoon()
-        })
-      },
-      give(bytes, kind) {
-        change(-bytes, kind)
-        lookSoon()
-      },
-      keep(bytes, kind) {
-        // First, so that the others do not count as none in between.
-        change(bytes, kind)
-        for (const one of HELD_KINDS) change((one === kind ? bytes : 0) - entry.byKind[one], one)
-        lookSoon()
-      },
-      release() {
-        if (isOver) return
-        hold.keep(0, 'bodies')
-        isOver = true
-      },
-    }
-    return hold
-  }
+  const shared: Shared = { ledger, waiters, lookSoon, refusal, startTimer }
+  const openHold: OpenHold = (tenant) => new WorkHold(ledger.open(tenant, part), shared)
   lost.register(openHold, { ledger, part })
   return openHold
+}
+
+/** What the holds of one process or Durable Object have in common. */
+interface Shared {
+  readonly ledger: Ledger
+  readonly waiters: Set<Waiter>
+  /** Has those who wait look for room. */
+  lookSoon(): void
+  refusal(bound: Bound): BridgeError
+  readonly startTimer: StartTimer
+}
+
+/** A class, since every request has one. */
+class WorkHold implements Hold {
+  readonly #entry: Entry
+  readonly #shared: Shared
+  #isOver = false
+
+  constructor(entry: Entry, shared: Shared) {
+    this.#entry = entry
+    this.#shared = shared
+  }
+
+  requireRoom(bytes: number): void {
+    const bound = this.#isOver ? undefined : this.#shared.ledger.boundOver(this.#entry, bytes)
+    if (bound !== undefined) throw this.#shared.refusal(bound)
+  }
+
+  take(bytes: number, kind: HeldKind = 'bodies'): void {
+    this.requireRoom(bytes)
+    this.#change(bytes, kind)
+  }
+
+  tryTake(bytes: number, kind: HeldKind): boolean {
+    if (this.#isOver || this.#shared.ledger.boundOver(this.#entry, bytes) !== undefined) return false
+    this.#change(bytes, kind)
+    return true
+  }
+
+  wait(bytes: number, kind: HeldKind, withinMs: number): Promise<void> | undefined {
+    const { ledger, waiters, lookSoon, refusal, startTimer } = this.#shared
+    // Whoever has waited longer goes first.
+    if (waiters.size === 0 && this.tryTake(bytes, kind)) return undefined
+    if (this.#isOver) return Promise.reject(tooLate())
+    return new Promise((resolve, reject) => {
+      const waiter = {
+        tenant: this.#entry.tenant,
+        take: () => {
+          if (!this.#isOver && !this.tryTake(bytes, kind)) return false
+          stop()
+          if (this.#isOver) reject(tooLate())
+          else resolve()
+          return true
+        },
+      }
+      const stop = startTimer(() => {
+        waiters.delete(waiter)
+        reject(refusal(ledger.boundOver(this.#entry, bytes) ?? 'host'))
+      }, withinMs)
+      waiters.add(waiter)
+      lookSoon()
+    })
+  }
+
+  give(bytes: number, kind: HeldKind): void {
+    this.#change(-bytes, kind)
+    this.#shared.lookSoon()
+  }
+
+  keep(bytes: number, kind: HeldKind): void {
+    // First, so that the others do not count as none in between.
+    this.#change(bytes, kind)
+    const { byKind } = this.#entry
+    for (const one of HELD_KINDS) this.#change((one === kind ? bytes : 0) - byKind[one], one)
+    this.#shared.lookSoon()
+  }
+
+  release(): void {
+    if (this.#isOver) return
+    this.#shared.ledger.clear(this.#entry)
+    this.#isOver = true
+    this.#shared.lookSoon()
+  }
+
+  /** What comes after the end is of work that nobody waits for any more. */
+  #change(bytes: number, kind: HeldKind): void {
+    if (!this.#isOver) this.#shared.ledger.change(this.#entry, bytes, kind)
+  }
 }
 
 /**

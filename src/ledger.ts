@@ -1,4 +1,5 @@
 /** The ledger of a host's memory: the bytes that its clients have it hold, over all of them and by tenant. */
+import type { LinkedList, Place } from './linked-list.ts'
 import type { Settings } from './settings.ts'
 
 /** Bodies as they came, values parsed out of them, answers that are not taken yet, and what waits for live readers. */
@@ -14,16 +15,18 @@ interface Account {
 }
 
 /** What one piece of work has in a ledger. */
-interface Entry {
+export interface Entry {
   readonly tenant: string
   readonly part: Part
   readonly byKind: Record<HeldKind, number>
   account: Account | undefined
+  /** Where it stands in its part; undefined: it has nothing. */
+  place: Place<Entry> | undefined
   bytes: number
 }
 
 /** What a process or a Durable Object has in a ledger: the work of it that holds anything. */
-export type Part = Set<Entry>
+export type Part = LinkedList<Entry>
 
 const nothing = (): Record<HeldKind, number> => ({ bodies: 0, parsed: 0, answers: 0, buffers: 0 })
 
@@ -63,7 +66,7 @@ export class Ledger {
   }
 
   open(tenant: string, part: Part): Entry {
-    return { tenant, part, byKind: nothing(), account: undefined, bytes: 0 }
+    return { tenant, part, byKind: nothing(), account: undefined, place: undefined, bytes: 0 }
   }
 
   /**
@@ -85,7 +88,7 @@ export class Ledger {
   /** Counts bytes, or with a negative number gives them back. */
   change(entry: Entry, bytes: number, kind: HeldKind): void {
     if (bytes === 0) return
-    if (entry.bytes === 0) entry.part.add(entry)
+    entry.place ??= entry.part.add(entry)
     entry.account ??= this.#accountOf(entry.tenant)
     const { account } = entry
     this.#shared -= this.#shareOf(account.bytes)
@@ -97,14 +100,21 @@ export class Ledger {
     if (account.bytes > this.#tenantBytes) this.#over ??= account
     else if (this.#over === account) this.#over = this.#anyOver()
     if (entry.bytes !== 0) return
-    entry.part.delete(entry)
+    entry.part.remove(entry.place)
+    entry.place = undefined
     entry.account = undefined
     if (account.bytes === 0) this.#accounts.delete(account.tenant)
   }
 
+  /** Gives back all that a piece of work has. */
+  clear(entry: Entry): void {
+    const { byKind } = entry
+    for (const kind of HELD_KINDS) if (byKind[kind] !== 0) this.change(entry, -byKind[kind], kind)
+  }
+
   /** A part is lost, with all that would have given anything back. */
   forget(part: Part): void {
-    for (const entry of part) for (const kind of HELD_KINDS) this.change(entry, -entry.byKind[kind], kind)
+    for (const entry of part) this.clear(entry)
   }
 
   /** What has to be told goes over without being asked, also beside another. */

@@ -13,9 +13,11 @@ export function mediaTypeOf(contentType: string | null | undefined): string {
   return (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase()
 }
 
+const LINES: ReadonlySet<string> = new Set(LINES_TYPES)
+
 /** Whether a `Content-Type` says newline-delimited JSON. */
 export function isLinesType(contentType: string | null | undefined): boolean {
-  return LINES_TYPES.some((type) => type === mediaTypeOf(contentType))
+  return LINES.has(mediaTypeOf(contentType))
 }
 
 /** Characters of a stored type that is still handed out as a header. */

@@ -1,4 +1,5 @@
 /** Telling whether clients that wait are still there, where only writing to them shows it. */
+import { LinkedList } from './linked-list.ts'
 import type { StartTimer } from './timers.ts'
 import { delay, soon } from './turns.ts'
 
@@ -27,7 +28,7 @@ async function polled(): Promise<void> {
 }
 
 export function createPresence(isNoticed: boolean, startTimer: StartTimer): Presence {
-  const waiting = new Set<() => void>()
+  const waiting = new LinkedList<() => void>()
   return {
     isNoticed,
     probeAll() {
@@ -37,12 +38,12 @@ export function createPresence(isNoticed: boolean, startTimer: StartTimer): Pres
       return new Promise((resolve) => {
         const finish = (isSettled: boolean) => {
           stop()
-          waiting.delete(probe)
+          waiting.remove(place)
           resolve(isSettled)
         }
         const probe = () => finish(false)
         const stop = startTimer(probe, ms)
-        waiting.add(probe)
+        const place = waiting.add(probe)
         promise.then(
           () => finish(true),
           () => finish(true),

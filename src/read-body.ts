@@ -86,8 +86,15 @@ export interface BodyBounds {
   readonly asItCame?: boolean
 }
 
-/** A step of reading, if it is done in time. Throws `body_timeout`. */
-function inTime<Step>(step: Promise<Step>, ms: number, startTimer: StartTimer): Promise<Step> {
+/** A step of reading, if it is done in time; `toFault`: what its failure means. Throws `body_timeout`. */
+function inTime<Step>(
+  step: Promise<Step>,
+  {
+    ms,
+    startTimer,
+    toFault,
+  }: { ms: number; startTimer: StartTimer; toFault?: (failure: unknown) => unknown },
+): Promise<Step> {
   return new Promise((resolve, reject) => {
     const stop = startTimer(() => reject(tooSlow()), ms)
     step.then(
@@ -97,7 +104,7 @@ function inTime<Step>(step: Promise<Step>, ms: number, startTimer: StartTimer): 
       },
       (failure: unknown) => {
         stop()
-        reject(failure)
+        reject(toFault ? toFault(failure) : failure)
       },
     )
   })
@@ -119,7 +126,7 @@ export async function* withoutSilence(
   const chunks = body[Symbol.asyncIterator]()
   try {
     for (;;) {
-      const next = await inTime(chunks.next(), silenceMs(), startTimer)
+      const next = await inTime(chunks.next(), { ms: silenceMs(), startTimer })
       if (next.done) return
       yield next.value
     }
@@ -139,8 +146,7 @@ export function allInTime<Body>(
   bytes: number,
   { silenceMs, startTimer }: Pick<BodyBounds, 'silenceMs' | 'startTimer'>,
 ): Promise<Body> {
-  const whole = body.catch((cause: unknown) => Promise.reject(brokenOff(cause)))
-  return inTime(whole, longestMs(bytes, silenceMs), startTimer)
+  return inTime(body, { ms: longestMs(bytes, silenceMs), startTimer, toFault: brokenOff })
 }
 
 /**
@@ -177,7 +183,7 @@ async function collect(body: AsyncIterator<Uint8Array>, bounds: BodyBounds): Pro
   let size = 0
   const read = () => {
     const leftMs = beganAt + longestMs(size, silenceMs) - performance.now()
-    return inTime(body.next(), Math.min(silenceMs, leftMs), startTimer)
+    return inTime(body.next(), { ms: Math.min(silenceMs, leftMs), startTimer })
   }
   for (let next = await read(); !next.done; next = await read()) {
     size += next.value.length

@@ -36,6 +36,7 @@ const BOTTOM = [
   'timers.ts',
   'turns.ts',
   'abort.ts',
+  'linked-list.ts',
   'metrics.ts',
   'limits.ts',
   'ledger.ts',

@@ -1,6 +1,7 @@
 /** The connections of a Node server and which of them it is answering on: how many there may be, and its end without cutting off any. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
+import { LinkedList, type Place } from '../linked-list.ts'
 
 /** The answers of one server. */
 export interface OpenAnswers {
@@ -22,52 +23,65 @@ interface ConnectionLimit {
   refused(): void
 }
 
+interface Connection {
+  readonly socket: Socket
+  /** How many answers it waits for. */
+  answers: number
+  /** Among those that wait for some, or for none. */
+  place: Place<Connection> | undefined
+}
+
 /**
  * Watches a server from its start. Over the limit, the connection that has been without a request for longest gives way to a
  * new one, such as one whose request does not come; where all are busy, the new one is hung up.
  */
 export function watchAnswers(server: Server, { most, refused }: ConnectionLimit): OpenAnswers {
-  /** With how many answers each of them waits for. */
-  const sockets = new Map<Socket, number>()
+  const known = new WeakMap<Socket, Connection>()
+  const busy = new LinkedList<Connection>()
   /** Those without a request, the one that has been so for longest first. */
-  const idle = new Set<Socket>()
-  const answers = new Map<ServerResponse, Socket>()
+  const idle = new LinkedList<Connection>()
+  const open = new LinkedList<{ readonly answer: ServerResponse; readonly socket: Socket }>()
   let isClosing = false
 
+  const listOf = ({ answers }: Connection) => (answers > 0 ? busy : idle)
+  const enter = (connection: Connection) => {
+    connection.place = listOf(connection).add(connection)
+  }
+  const leave = (connection: Connection) => {
+    if (connection.place) listOf(connection).remove(connection.place)
+    connection.place = undefined
+  }
   const count = (socket: Socket, by: 1 | -1) => {
-    const before = sockets.get(socket)
-    if (before === undefined) return
-    sockets.set(socket, before + by)
-    if (before + by > 0) idle.delete(socket)
-    else idle.add(socket)
+    const connection = known.get(socket)
+    if (!connection?.place) return
+    leave(connection)
+    connection.answers += by
+    enter(connection)
   }
 
   server.on('connection', (socket) => {
-    const [oldest] = idle
-    if (sockets.size >= most) {
+    if (busy.size + idle.size >= most) {
+      const oldest = idle.first
       if (!oldest) {
         refused()
         socket.destroy()
         return
       }
-      forget(oldest)
-      oldest.destroy()
+      leave(oldest)
+      oldest.socket.destroy()
     }
-    sockets.set(socket, 0)
-    idle.add(socket)
-    socket.once('close', () => forget(socket))
+    const connection: Connection = { socket, answers: 0, place: undefined }
+    known.set(socket, connection)
+    enter(connection)
+    socket.once('close', () => leave(connection))
   })
-  const forget = (socket: Socket) => {
-    sockets.delete(socket)
-    idle.delete(socket)
-  }
   // Before the app begins its answer.
   server.prependListener('request', ({ socket }: IncomingMessage, answer: ServerResponse) => {
-    answers.set(answer, socket)
+    const place = open.add({ answer, socket })
     count(socket, 1)
     if (isClosing) answer.shouldKeepAlive = false
     answer.once('close', () => {
-      answers.delete(answer)
+      open.remove(place)
       count(socket, -1)
       if (isClosing) socket.destroySoon()
     })
@@ -79,15 +93,15 @@ export function watchAnswers(server: Server, { most, refused }: ConnectionLimit)
       const closed = new Promise<void>((resolve) => server.once('close', resolve))
       // Node's own `close` would also cut off answers that are ended and not sent yet.
       NetServer.prototype.close.call(server)
-      for (const answer of answers.keys()) if (!answer.headersSent) answer.shouldKeepAlive = false
-      for (const socket of idle) socket.destroySoon()
+      for (const { answer } of open) if (!answer.headersSent) answer.shouldKeepAlive = false
+      for (const { socket } of idle) socket.destroySoon()
       return closed
     },
     cutBegun() {
-      for (const [answer, socket] of answers) if (answer.headersSent) socket.destroy()
+      for (const { answer, socket } of open) if (answer.headersSent) socket.destroy()
     },
     cutAll() {
-      for (const socket of sockets.keys()) socket.destroy()
+      for (const connections of [busy, idle]) for (const { socket } of connections) socket.destroy()
     },
   }
 }

@@ -4,6 +4,7 @@ import { openJetStream } from '../adapters/nats/index.ts'
 import type { Caller, Session } from '../context.ts'
 import type { OpenHold } from '../holds.ts'
 import type { ConnectionEvents, JetStream } from '../jetstream.ts'
+import { LinkedList } from '../linked-list.ts'
 import { createStreamReader, type OpenedReader } from '../live/reader.ts'
 import type { Metrics } from '../metrics.ts'
 import type { StreamReader } from '../reading.ts'
@@ -82,17 +83,17 @@ export function openSession(
     })
     return admitting
   }
-  const pulls = new Set<AbortController>()
+  const pulls = new LinkedList<AbortController>()
   let isDismissed = false
   const pull: JetStream['pull'] = async (stream, consumer, request) => {
     const dismissed = new AbortController()
     if (isDismissed) dismissed.abort()
     const letGo = abortWith(dismissed, request.signal)
-    pulls.add(dismissed)
+    const place = pulls.add(dismissed)
     try {
       return await connection.jetstream.pull(stream, consumer, { ...request, signal: dismissed.signal })
     } finally {
-      pulls.delete(dismissed)
+      pulls.remove(place)
       letGo()
     }
   }

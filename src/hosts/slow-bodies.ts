@@ -1,5 +1,6 @@
 /** Ending requests on Node whose body does not come: Node's own limit would end a stream of lines, too. */
 import type { IncomingMessage, Server } from 'node:http'
+import { LinkedList } from '../linked-list.ts'
 import { isLinesType } from '../media-types.ts'
 
 export interface BodyTimes {
@@ -13,7 +14,8 @@ export interface BodyTimes {
 
 const TIMES: BodyTimes = { wholeMs: 300_000, silenceMs: 300_000, sweepMs: 10_000 }
 
-interface Awaited {
+interface AwaitedBody {
+  readonly request: IncomingMessage
   readonly isStream: boolean
   /** Bytes that the connection had brought when more had come last, or at first; and when that was. */
   bytes: number
@@ -22,20 +24,22 @@ interface Awaited {
 
 /** Watches the bodies of a server, whose own `requestTimeout` is to be 0, until it closes. */
 export function endSlowBodies(server: Server, { wholeMs, silenceMs, sweepMs }: BodyTimes = TIMES): void {
-  const awaited = new Map<IncomingMessage, Awaited>()
+  const awaited = new LinkedList<AwaitedBody>()
   server.on('request', (request) => {
     if (request.method === 'GET') return
     const isStream = isLinesType(request.headers['content-type'])
-    awaited.set(request, { isStream, bytes: request.socket.bytesRead, since: performance.now() })
-    request.once('close', () => awaited.delete(request))
+    const { bytesRead } = request.socket
+    const place = awaited.add({ request, isStream, bytes: bytesRead, since: performance.now() })
+    request.once('close', () => awaited.remove(place))
   })
 
   const sweep = setInterval(() => {
     const now = performance.now()
-    for (const [request, body] of awaited) {
+    for (const body of awaited) {
+      const { request } = body
       const { bytesRead } = request.socket
-      if (request.complete) awaited.delete(request)
-      else if (body.isStream && bytesRead > body.bytes) Object.assign(body, { bytes: bytesRead, since: now })
+      if (request.complete) continue
+      if (body.isStream && bytesRead > body.bytes) Object.assign(body, { bytes: bytesRead, since: now })
       else if (now - body.since > (body.isStream ? silenceMs : wholeMs)) request.socket.destroy()
     }
   }, sweepMs)

@@ -31,7 +31,8 @@ export type LiveItem =
 /** What chunks that wait for slow readers take together; each counts once, however many wait for it. */
 export class BufferBudget {
   readonly #maxBytes: number
-  readonly #holders = new Map<Chunk, number>()
+  /** Not a `Map`, in which chunks may stay for long after they were let go (see `LinkedList`). */
+  readonly #holders = new WeakMap<Chunk, number>()
   readonly #memory: Hold | undefined
   #bytes = 0
 

@@ -52,11 +52,12 @@ export function answerHeld(
     const more = isWhole ? bytes - madeOf : bytes
     if (more > 0) hold.take(more, 'answers')
     else hold.give(-more, 'answers')
-    const isWatched = whenTaken(c, hold.release)
+    const release = () => hold.release()
+    const isWatched = whenTaken(c, release)
     if (isWatched && isWhole) return answer(c, joined(first), head)
     const body = streamTaken(() => first.shift() ?? nextOf(pieces), {
       startTimer: c.var.dependencies.startTimer,
-      end: isWatched ? () => {} : hold.release,
+      end: isWatched ? () => {} : release,
     })
     return answer(c, body, head)
   } catch (failure) {
@@ -80,14 +81,15 @@ export function keptBody(c: Context<AppEnv>, body: Uint8Array<ArrayBuffer>): Hel
   const { openHold, startTimer } = c.var.dependencies
   const hold = openHold(c.var.caller.tenant)
   hold.keep(body.length, 'answers')
-  if (whenTaken(c, hold.release)) return body
+  const release = () => hold.release()
+  if (whenTaken(c, release)) return body
   let at = 0
   const next = () => {
     const piece = body.subarray(at, at + SLICE_BYTES)
     at += piece.length
     return piece.length > 0 ? piece : undefined
   }
-  return streamTaken(next, { startTimer, end: hold.release })
+  return streamTaken(next, { startTimer, end: release })
 }
 
 const UTF8 = new TextEncoder()
@@ -98,9 +100,9 @@ export function answerList(c: Context<AppEnv>, list: object): Response {
   return answer(c, heldBody(c, body), { headers: { 'Content-Type': JSON_TYPE } })
 }
 
-/** Counts what an answer was made of until the connection has it, where the answer itself is a stream. */
-export function holdUntilTaken(c: Context<AppEnv>, hold: Hold): () => void {
-  return whenTaken(c, hold.release) ? () => {} : hold.release
+/** Has what an answer was made of counted until the connection has it, where the answer itself is a stream. */
+export function holdUntilTaken(c: Context<AppEnv>, release: () => void): () => void {
+  return whenTaken(c, release) ? () => {} : release
 }
 
 function nextOf(pieces: Iterator<Uint8Array<ArrayBuffer>>): Uint8Array<ArrayBuffer> | undefined {

@@ -227,13 +227,12 @@ async function answerLines(
   type: string,
 ) {
   const { metrics, openHold, startTimer } = c.var.dependencies
-  const held = openHold(c.var.caller.tenant)
+  const hold = openHold(c.var.caller.tenant)
   const leave = c.var.session.use()
   const release = () => {
-    held.release()
+    hold.release()
     leave()
   }
-  const hold: Hold = { ...held, release }
   try {
     const readPage = readPages(c, stream, query, { ...reading, hold })
     const pages = await openPages(readPage, query.limit ?? Number.POSITIVE_INFINITY)
@@ -244,10 +243,10 @@ async function answerLines(
       hold,
     })
     const next = async () => (await pieces.next()).value ?? undefined
-    const body = streamTaken(next, { startTimer, end: holdUntilTaken(c, hold) })
+    const body = streamTaken(next, { startTimer, end: holdUntilTaken(c, release) })
     return answer(c, body, { headers: { 'Content-Type': type } })
   } catch (failure) {
-    hold.release()
+    release()
     throw failure
   }
 }

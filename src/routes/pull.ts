@@ -211,7 +211,8 @@ async function* encodePulled(
   countDeliveries(c.var.dependencies.metrics, 'pull', deliveries)
   const bytes = heldBytes(deliveries)
   const hold = c.var.dependencies.openHold(c.var.caller.tenant)
-  const letGo = bytes > SMALL_BYTES ? holdUntilTaken(c, hold) : hold.release
+  const release = () => hold.release()
+  const letGo = bytes > SMALL_BYTES ? holdUntilTaken(c, release) : release
   try {
     hold.take(bytes, 'answers')
     const encode = deliveryEncoder(c.var.session, { look, last: deliveries.at(-1), form })

@@ -212,7 +212,10 @@ export const streams = createRouter()
     const { openHold, startTimer } = c.var.dependencies
     const hold = openHold(c.var.caller.tenant)
     hold.take(counts.json.length, 'answers')
-    const pieces = encodeCounts(counts, holdUntilTaken(c, hold))
+    const pieces = encodeCounts(
+      counts,
+      holdUntilTaken(c, () => hold.release()),
+    )
     const gone = new AbortController()
     const body = await streamPieces(pieces, { startTimer, gone, stalledMs: STALLED_MS })
     return declared(answer(c, body, { headers: { 'Content-Type': 'application/json' } }))

@@ -83,6 +83,15 @@ export function readEventHeaders(headers: MessageHeaders): EventHeaders {
   return { attributes, isStructured: isEventType(contentType) }
 }
 
+const VERSION_HEADER = 'ce-specversion'
+
+/** Whether headers, their names in any case, say that they are those of an event. */
+export function claimsEvent(headers: MessageHeaders): boolean {
+  for (const name in headers)
+    if (name.length === VERSION_HEADER.length && name.toLowerCase() === VERSION_HEADER) return true
+  return false
+}
+
 /** Whether an event has all that it must have. */
 export const isEvent = (members: Readonly<Record<string, unknown>>): boolean =>
   REQUIRED.every((name) => typeof members[name] === 'string' && members[name] !== '')

@@ -3,6 +3,7 @@ import { BridgeError, refuse } from '../errors.ts'
 import type { MessageHeaders, OutgoingMessage } from '../jetstream.ts'
 import { MAX_PAYLOAD_CHARS } from './bounds.ts'
 import {
+  claimsEvent,
   EVENT_TYPE,
   encodeValue,
   eventHeaderFault,
@@ -180,8 +181,8 @@ export const keyOf = ({ source, id }: { readonly source: string; readonly id: st
  * in JSON. Throws `invalid_request` naming the header.
  */
 export function readBinaryEvent(headers: MessageHeaders): string | undefined {
+  if (!claimsEvent(headers)) return undefined
   const { attributes } = readEventHeaders(headers)
-  if (attributes.specversion === undefined) return undefined
   for (const [name, [value = '']] of Object.entries(headers)) {
     const fault = eventHeaderFault(name, value)
     if (fault !== undefined) throw refuse(name, fault)

@@ -63,11 +63,47 @@ interface UnderWay<Answer> {
   readonly answer: Promise<Answer>
 }
 
+/** Settlings begun, at least, before those that are over are forgotten. */
+const REMEMBERED_BEGUN = 1_024
+
+/**
+ * Settlings under way, by their number. Those that are over are let go of together: a `Map` that is deleted from all the time
+ * keeps what was in it for long (see `LinkedList`).
+ */
+class Begun<Answer> {
+  /** Undefined: it is over. */
+  #young = new Map<number, UnderWay<Answer> | undefined>()
+  #old = new Map<number, UnderWay<Answer> | undefined>()
+  #turnAt = REMEMBERED_BEGUN
+
+  get(key: number): UnderWay<Answer> | undefined {
+    return this.#young.get(key) ?? this.#old.get(key)
+  }
+
+  end(key: number): void {
+    if (this.#young.has(key)) this.#young.set(key, undefined)
+    else if (this.#old.has(key)) this.#old.set(key, undefined)
+  }
+
+  set(key: number, begun: UnderWay<Answer>): void {
+    if (this.#young.size >= this.#turnAt) this.#turn()
+    this.#young.set(key, begun)
+  }
+
+  #turn(): void {
+    const next = new Map<number, UnderWay<Answer> | undefined>()
+    for (const [key, begun] of this.#old) if (begun && !this.#young.has(key)) next.set(key, begun)
+    this.#old = this.#young
+    this.#young = next
+    this.#turnAt = REMEMBERED_BEGUN + 2 * next.size
+  }
+}
+
 /** `Answer`: what a settling is answered; such promises never reject. */
 export class SettledDeliveries<Answer> {
   readonly #naks = new Recent(REMEMBERED_NAKS)
   readonly #ends = new Recent(REMEMBERED_ENDS)
-  readonly #underWay = new Map<number, UnderWay<Answer>>()
+  readonly #underWay = new Begun<Answer>()
   readonly #resets = new Map<string, Reset>()
 
   /** What has become of a delivery. Undefined: nothing that is known here. */
@@ -109,7 +145,7 @@ export class SettledDeliveries<Answer> {
   }
 
   end(key: number): void {
-    this.#underWay.delete(key)
+    this.#underWay.end(key)
   }
 }
 

@@ -3,6 +3,7 @@ import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscrip
 import { BridgeError } from '../../errors.ts'
 import { hasCode, NoResponders, refusedPublish, timedOut, unavailable } from './errors.ts'
 import { isNoResponders } from './headers.ts'
+import { Numbered } from './numbered.ts'
 import { onRefused, quoted } from './refusals.ts'
 
 /** What a credential has to be allowed to subscribe to. */
@@ -43,12 +44,11 @@ class Inbox {
   readonly #client: NatsConnection
   readonly #timeoutMs: number
   readonly #prefix = `${createInbox()}.`
-  /** By the last token of the reply subject, the oldest first. */
-  readonly #waiting = new Map<string, Waiting>()
+  /** By the last token of the reply subject. */
+  readonly #waiting = new Numbered<Waiting>()
   #subscription: Subscription | undefined
   #becomingReady: Promise<void> | undefined
   #isReady = false
-  #requests = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(client: NatsConnection, timeoutMs: number) {
@@ -99,11 +99,15 @@ class Inbox {
     return new Promise((resolve, reject) => {
       if (this.#client.isClosed() || this.#client.isDraining()) throw unavailable()
       if (!this.#isReady) throw withoutInbox()
-      this.#requests += 1
-      const token = String(this.#requests)
-      const reply = this.#prefix + token
-      this.#client.publish(subject, payload, headers ? { reply, headers } : { reply })
-      this.#waiting.set(token, { request, deadline: performance.now() + this.#timeoutMs, resolve, reject })
+      const deadline = performance.now() + this.#timeoutMs
+      const number = this.#waiting.add({ request, deadline, resolve, reject })
+      const reply = this.#prefix + number
+      try {
+        this.#client.publish(subject, payload, headers ? { reply, headers } : { reply })
+      } catch (failure) {
+        this.#waiting.remove(number)
+        throw failure
+      }
       this.#timer ??= setTimeout(this.#sweep, this.#timeoutMs)
     })
   }
@@ -121,13 +125,13 @@ class Inbox {
 
   /** Never throws: it is called by nats.ws, which would stop reading. */
   #receive(message: Msg): void {
-    const token = message.subject.slice(this.#prefix.length)
-    const waiting = this.#waiting.get(token)
+    const number = Number(message.subject.slice(this.#prefix.length))
+    const waiting = this.#waiting.get(number)
     // Late: the request has failed meanwhile.
     if (!waiting) return
     const isNobody = isNoResponders(message)
     if (!isNobody && waiting.request.accepts?.(message) === false) return
-    this.#waiting.delete(token)
+    this.#waiting.remove(number)
     if (isNobody) waiting.reject(new NoResponders())
     else waiting.resolve(message)
   }
@@ -143,17 +147,15 @@ class Inbox {
     const failure = hasCode(cause, 'jetstream_unavailable') ? cause : unavailable(cause)
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const all = [...this.#waiting.values()]
-    this.#waiting.clear()
-    for (const { request, reject } of all)
+    for (const { request, reject } of this.#waiting.clear())
       reject(CHANGES.test(request.subject) ? asUnknown(failure) : failure)
   }
 
   /** The server tells each refusal by the subject alone, in the order of the publishes. */
   #refuse(refused: string): void {
-    for (const [token, { request, reject }] of this.#waiting) {
+    for (const [number, { request, reject }] of this.#waiting) {
       if (quoted(request.subject) !== refused) continue
-      this.#waiting.delete(token)
+      this.#waiting.remove(number)
       reject(refusedPublish(request.subject))
       return
     }
@@ -162,12 +164,12 @@ class Inbox {
   readonly #sweep = (): void => {
     this.#timer = undefined
     const now = performance.now()
-    for (const [token, { deadline, reject }] of this.#waiting) {
+    for (const [number, { deadline, reject }] of this.#waiting) {
       if (deadline > now) {
         this.#timer = setTimeout(this.#sweep, Math.ceil(deadline - now))
         return
       }
-      this.#waiting.delete(token)
+      this.#waiting.remove(number)
       reject(timedOut())
     }
   }
