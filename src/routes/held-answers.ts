@@ -110,7 +110,8 @@ function nextOf(pieces: Iterator<Uint8Array<ArrayBuffer>>): Uint8Array<ArrayBuff
   return done ? undefined : value
 }
 
-function takeFirst(pieces: Iterator<Uint8Array<ArrayBuffer>>) {
+/** The first pieces, up to a megabyte of them; `isWhole`: there are no more. */
+export function takeFirst(pieces: Iterator<Uint8Array<ArrayBuffer>>) {
   const first: Uint8Array<ArrayBuffer>[] = []
   let bytes = 0
   for (let piece = nextOf(pieces); piece; piece = nextOf(pieces)) {

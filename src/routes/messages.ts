@@ -27,7 +27,7 @@ import {
 } from '../schemas/read.ts'
 import * as z from '../schemas/zod.ts'
 import { declared } from './answers.ts'
-import { answerHeld, holdUntilTaken, streamTaken } from './held-answers.ts'
+import { answerHeld, holdUntilTaken, streamTaken, takeFirst } from './held-answers.ts'
 import { encodeEventBatch, encodeLines, encodePage, type PageForm } from './page-bytes.ts'
 import { fitting } from './page-size.ts'
 import { openPages, type Pages, type ReadPage } from './pages-ahead.ts'
@@ -261,19 +261,31 @@ interface WrittenPages {
 /** The lines of all pages, the next of which is read while one is taken; a failure is their last line. */
 async function* writePages(
   pages: Pages,
-  { form, requestId, counted, hold }: WrittenPages,
+  written: WrittenPages,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   try {
     for (let isLast = false; !isLast; ) {
-      const read = await pages.next()
-      isLast = read.isLast
-      counted.add(read.page.messages.length)
-      yield* encodeLines(read.page, form, isLast)
-      hold.give(read.page.heldBytes ?? 0, 'answers')
+      const page = await writePage(pages, written)
+      isLast = page.isLast
+      yield* page.first
+      if (page.rest) yield* page.rest
+      written.hold.give(page.heldBytes, 'answers')
     }
   } catch (failure) {
-    yield new TextEncoder().encode(`${JSON.stringify({ error: toProblem(failure, requestId) })}\n`)
+    yield new TextEncoder().encode(`${JSON.stringify({ error: toProblem(failure, written.requestId) })}\n`)
   }
+}
+
+/**
+ * The next page as lines: whole where it is of usual size, so that its messages are not kept until the client has taken it. To
+ * collect garbage beside them takes a quarter more of the time of all.
+ */
+async function writePage(pages: Pages, { form, counted }: WrittenPages) {
+  const { page, isLast } = await pages.next()
+  counted.add(page.messages.length)
+  const lines = encodeLines(page, form, isLast)
+  const { first, isWhole } = takeFirst(lines)
+  return { isLast, first, rest: isWhole ? undefined : lines, heldBytes: page.heldBytes ?? 0 }
 }
 
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {

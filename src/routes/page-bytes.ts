@@ -15,7 +15,7 @@ type Pieces = Generator<Uint8Array<ArrayBuffer>, void, undefined>
 
 /** A page as JSON, piece by piece. `cursor`: the one right after it. */
 export function* encodePage(page: Page, form: PageForm, cursor: string): Pieces {
-  const writer = createWriter()
+  const writer = new Writer()
   writer.write('{"messages":[')
   yield* writeMessages(page, form, { writer, between: ',', after: '' })
   const gap = page.gap ? `,"gap":${encodeGap(page)}` : ''
@@ -25,7 +25,7 @@ export function* encodePage(page: Page, form: PageForm, cursor: string): Pieces 
 
 /** The messages of a page as an array of CloudEvents: what else there is to say of it has no place there. */
 export function* encodeEventBatch({ messages }: Page, stream: string): Pieces {
-  const writer = createWriter()
+  const writer = new Writer()
   const encode = createEventEncoder(stream)
   for (const [index, message] of messages.entries()) {
     writer.write(`${index === 0 ? '[' : ','}${encode(message)}`)
@@ -37,7 +37,7 @@ export function* encodeEventBatch({ messages }: Page, stream: string): Pieces {
 
 /** A page as lines, piece by piece. `isLast`: with the line that ends the answer. */
 export function* encodeLines(page: Page, form: PageForm, isLast: boolean): Pieces {
-  const writer = createWriter()
+  const writer = new Writer()
   if (page.gap) writer.write(`{"gap":${encodeGap(page)}}\n`)
   yield* writeMessages(page, form, { writer, between: '', after: '\n' })
   if (isLast) {
@@ -109,57 +109,54 @@ export function joined(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<A
   return whole
 }
 
-interface Writer {
-  readonly write: (text: string) => void
+/** Writes texts as bytes, piece by piece. */
+class Writer {
+  #pieces: Uint8Array<ArrayBuffer>[] = []
+  #piece: Buffer<ArrayBuffer> | undefined
+  #used = 0
+  #group = ''
+
+  write(text: string): void {
+    this.#group += text
+    if (this.#group.length >= GROUP_CHARS) this.#encodeGroup()
+  }
+
   /** Whether a piece is full. */
-  readonly hasPiece: boolean
+  get hasPiece(): boolean {
+    return this.#pieces.length > 0
+  }
+
   /** The pieces that are full. */
-  take(): Uint8Array<ArrayBuffer>[]
+  take(): Uint8Array<ArrayBuffer>[] {
+    const taken = this.#pieces
+    this.#pieces = []
+    return taken
+  }
+
   /** All that was written and not taken. */
-  end(): Uint8Array<ArrayBuffer>[]
-}
-
-function createWriter(): Writer {
-  let pieces: Uint8Array<ArrayBuffer>[] = []
-  let piece = Buffer.alloc(0)
-  let used = 0
-  let group = ''
-
-  const endPiece = () => {
-    if (used > 0) pieces.push(piece.subarray(0, used))
-    used = 0
+  end(): Uint8Array<ArrayBuffer>[] {
+    if (this.#group !== '') this.#encodeGroup()
+    this.#endPiece()
+    return this.#pieces
   }
-  const encodeGroup = () => {
+
+  #encodeGroup(): void {
+    const group = this.#group
+    this.#group = ''
     const needed = group.length * MAX_BYTES_PER_CHAR
-    if (needed > PIECE_BYTES || (used === 0 && group.length < GROUP_CHARS)) {
-      endPiece()
-      pieces.push(UTF8.encode(group))
-    } else {
-      if (used === 0 || used + needed > PIECE_BYTES) {
-        endPiece()
-        piece = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
-      }
-      used += piece.write(group, used)
+    if (needed > PIECE_BYTES || (!this.#piece && group.length < GROUP_CHARS)) {
+      this.#endPiece()
+      this.#pieces.push(UTF8.encode(group))
+      return
     }
-    group = ''
+    if (this.#used + needed > PIECE_BYTES) this.#endPiece()
+    this.#piece ??= spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
+    this.#used += this.#piece.write(group, this.#used)
   }
-  return {
-    write(text) {
-      group += text
-      if (group.length >= GROUP_CHARS) encodeGroup()
-    },
-    get hasPiece() {
-      return pieces.length > 0
-    },
-    take() {
-      const taken = pieces
-      pieces = []
-      return taken
-    },
-    end() {
-      if (group !== '') encodeGroup()
-      endPiece()
-      return pieces
-    },
+
+  #endPiece(): void {
+    if (this.#piece) this.#pieces.push(this.#piece.subarray(0, this.#used))
+    this.#piece = undefined
+    this.#used = 0
   }
 }

@@ -64,6 +64,17 @@ export function subscribeTo(
 /** Undoes `subscribeTo`; also after nats.ws gave the subscription up by itself. */
 export function unsubscribe(client: NatsConnection, subscription: Subscription): void {
   if (!client.isClosed()) subscription.unsubscribe()
+  letGo(subscription)
+}
+
+const deaf = () => undefined
+
+/**
+ * Has a subscription that has ended hold nothing that came by it: nats.ws has it in a `Map`, which may keep it for long (see
+ * `LinkedList`), and with it all messages of a page.
+ */
+function letGo(subscription: Subscription): void {
+  Object.assign(subscription, { callback: deaf })
 }
 
 /** Ends the subscription so that what the server has sent by now still arrives. */
@@ -73,6 +84,7 @@ async function drain(client: NatsConnection, subscription: Subscription): Promis
   const drained = subscription.drain()
   drained.catch(() => undefined)
   await settled(client)
+  letGo(subscription)
 }
 
 /**
