@@ -3,7 +3,7 @@
 /** Where a value stands in a list. */
 export class Place<Value> {
   readonly value: Value
-  /** The neighbours; the list's own to change. Undefined: it stands there no longer. */
+  /** The neighbours, for the list alone to change. Undefined: there is none on that side, or the value was removed. */
   before: Place<Value> | undefined
   after: Place<Value> | undefined
 
@@ -54,12 +54,10 @@ export class LinkedList<Value> {
     this.#size -= 1
   }
 
-  /** From the first to the last: the one that it is at may be removed meanwhile. */
-  *[Symbol.iterator](): Generator<Value, void, undefined> {
-    for (let at = this.#first; at; ) {
-      const { after } = at
-      yield at.value
-      at = after
-    }
+  /** From the first to the last, as they stand now: what is removed meanwhile still comes. */
+  [Symbol.iterator](): Iterator<Value> {
+    const values: Value[] = []
+    for (let at = this.#first; at; at = at.after) values.push(at.value)
+    return values[Symbol.iterator]()
   }
 }

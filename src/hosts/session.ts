@@ -106,7 +106,7 @@ export function openSession(
     heartbeatMs: settings.HEARTBEAT_MS,
     bufferBytes: settings.READER_BUFFER_BYTES,
     metrics: metrics.live,
-    now: Date.now,
+    now: () => performance.now(),
     scan,
     ...(openHold ? { openHold: () => openHold(tenant) } : {}),
   })

@@ -18,8 +18,8 @@ interface Known {
 
 export interface Incarnations {
   /**
-   * Which stream just stored a message at `seq`; empty where the credential may not ask. `createdAsOf` and `laterMs` later is
-   * the server's time of now at the latest, so that no message which was stored by now counts as one that came after.
+   * Which stream just stored a message at `seq`; nothing is known of it where the credential may not ask. `createdAsOf` plus
+   * `laterMs` is never later than the server's time now.
    */
   of(stream: string, seq: number): Promise<Incarnation>
   /** How long the stream remembers a key, ms, as it was within the last second; undefined where it may not be asked. */
@@ -33,6 +33,7 @@ const UNKNOWN: Incarnation = {}
 /** Streams that are known of, at most: names come from PubAcks, of which there may be any number over time. */
 const MAX_KNOWN = 10_000
 
+/** `now`: a clock that is never set, ms. */
 export function createIncarnations(jetstream: JetStream, now: () => number): Incarnations {
   const known = new Map<string, Promise<Known>>()
 

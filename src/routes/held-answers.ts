@@ -55,6 +55,8 @@ export function answerHeld(
     const release = () => hold.release()
     const isWatched = whenTaken(c, release)
     if (isWatched && isWhole) return answer(c, joined(first), head)
+    // On Workers each piece is a way through the runtime: one is enough where all are there.
+    if (isWhole) first.splice(0, first.length, joined(first))
     const body = streamTaken(() => first.shift() ?? nextOf(pieces), {
       startTimer: c.var.dependencies.startTimer,
       end: isWatched ? () => {} : release,
@@ -100,7 +102,7 @@ export function answerList(c: Context<AppEnv>, list: object): Response {
   return answer(c, heldBody(c, body), { headers: { 'Content-Type': JSON_TYPE } })
 }
 
-/** Has what an answer was made of counted until the connection has it, where the answer itself is a stream. */
+/** Answers what to call once an answer that is a stream has ended. `release` gives back what it was made of, once the connection has it. */
 export function holdUntilTaken(c: Context<AppEnv>, release: () => void): () => void {
   return whenTaken(c, release) ? () => {} : release
 }

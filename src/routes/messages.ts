@@ -269,7 +269,7 @@ async function* writePages(
       isLast = page.isLast
       yield* page.first
       if (page.rest) yield* page.rest
-      written.hold.give(page.heldBytes, 'answers')
+      written.hold.give(page.bytes, 'answers')
     }
   } catch (failure) {
     yield new TextEncoder().encode(`${JSON.stringify({ error: toProblem(failure, written.requestId) })}\n`)
@@ -277,15 +277,19 @@ async function* writePages(
 }
 
 /**
- * The next page as lines: whole where it is of usual size, so that its messages are not kept until the client has taken it. To
- * collect garbage beside them takes a quarter more of the time of all.
+ * The next page as lines, whole up to 1 MiB: where its messages stay until the client has taken it, collecting garbage adds a
+ * quarter to the time of the whole answer. `bytes`: what is counted of it, the lines or, where there are more, both.
  */
-async function writePage(pages: Pages, { form, counted }: WrittenPages) {
+async function writePage(pages: Pages, { form, counted, hold }: WrittenPages) {
   const { page, isLast } = await pages.next()
   counted.add(page.messages.length)
   const lines = encodeLines(page, form, isLast)
-  const { first, isWhole } = takeFirst(lines)
-  return { isLast, first, rest: isWhole ? undefined : lines, heldBytes: page.heldBytes ?? 0 }
+  const { first, bytes: made, isWhole } = takeFirst(lines)
+  const { heldBytes = 0 } = page
+  const bytes = isWhole ? made : heldBytes + made
+  if (bytes > heldBytes) await hold.wait(bytes - heldBytes, 'answers', ROOM_ON_THE_WAY_MS)
+  else hold.give(heldBytes - bytes, 'answers')
+  return { isLast, first, rest: isWhole ? undefined : lines, bytes }
 }
 
 async function answerEvents(c: Context<AppEnv>, stream: string, query: ReadQuery) {

@@ -13,19 +13,16 @@ import { createSealer, type Keyring, MAX_TOKEN_CHARS, type Sealer } from './seal
 const ALONE = 'c1'
 /** A position in a run: the same as its head, and a block that tells how far behind it. */
 const IN_RUN = 'c2'
+/** The same in a run of publishes, whose blocks tell the message's content, and when it was confirmed. */
+const OF_PUBLISH = 'c3'
 const FLAGS = { created: 1, time: 2, digest: 4, snapshotSeq: 8, createdAsOf: 64 } as const
-/**
- * Of the head of a run of publishes: what stands for a message in its block is of its content, not its time, and before the
- * distance from the head stand the steps since `createdAsOf`.
- */
-const PUBLISHED_STEPS = 128
-/** The same of older ones, without steps. */
+/** Of the head of an older run of publishes, `c2`: what stands for a message in its block is of its content, not its time. */
 const PUBLISHED_CONTENT = 32
 /** The same of still older ones: a checksum of its subject and payload. */
 const PUBLISHED = 16
 /** How exactly a publish's cursor tells when it was made, ms. */
 export const STEP_MS = 5
-/** Bits of a block that hold the distance of a publish from its head; those before them count steps. */
+/** Of the 32 bits of a block that tell the distance from its head, those that do so for a publish. The others count steps since `createdAsOf`. */
 const DISTANCE_BITS = 20
 const MAX_DISTANCE = 2 ** DISTANCE_BITS
 const MAX_STEPS = 2 ** (32 - DISTANCE_BITS)
@@ -53,6 +50,7 @@ export function createCursors(keyring: Keyring, tenant: string): Cursors {
     keyring,
     alone: createSealer(keyring, ALONE, tenant),
     inRun: createSealer(keyring, IN_RUN, tenant),
+    ofPublish: createSealer(keyring, OF_PUBLISH, tenant),
   }
   // A publish seals one cursor in a scope of its own, and without a filter there are only as many as streams.
   const unfiltered = new Map<string, CursorScope>()
@@ -111,6 +109,7 @@ interface Sealing {
   readonly keyring: Keyring
   readonly alone: Sealer
   readonly inRun: Sealer
+  readonly ofPublish: Sealer
 }
 
 function cursorScope(sealing: Sealing, stream: string, filters: readonly string[]): CursorScope {
@@ -121,7 +120,7 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
   const openAs = (token: string, accepted: readonly Buffer[]) => {
     const opened = openToken(sealing, token)
     if (!opened) throw new BridgeError('cursor_invalid', 'The cursor cannot be read.')
-    const { packed, ...moved } = opened
+    const { packed, block, kind } = opened
     if (!packed.subarray(1, 1 + DIGEST_BYTES).equals(streamDigest)) {
       throw new BridgeError('cursor_mismatch', `The cursor is not of stream "${stream}".`)
     }
@@ -130,13 +129,14 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
       throw new BridgeError('cursor_mismatch', 'The cursor is of a read with another subject filter.')
     }
     const position = unpack(packed)
-    return 'offset' in moved ? moveTo(position, packed[0] ?? 0, moved) : position
+    if (!block) return position
+    return kind === OF_PUBLISH ? ofPublish(position, block) : moveTo(position, packed[0] ?? 0, block)
   }
   const sealPublished = publishedRun(sealing, head)
   return {
     seal: (position) =>
       position.content === undefined
-        ? sealing.alone.seal(pack(head, position))
+        ? sealing.alone.seal(pack(head, { ...position, ...later(position, stepsOf(position) * STEP_MS) }))
         : sealPublished(position, position.content),
     run: (base) => cursorRun(sealing, head, base),
     open: (token) => openAs(token, [NO_FILTER, filterDigest]),
@@ -144,13 +144,20 @@ function cursorScope(sealing: Sealing, stream: string, filters: readonly string[
   }
 }
 
-/** The position of a block behind the head's, by the flags of the head. */
-function moveTo(head: Position, flags: number, { offset, mark }: { offset: number; mark: number }): Position {
-  if (flags & PUBLISHED_STEPS) {
-    const distance = offset % MAX_DISTANCE
-    const laterMs = ((offset - distance) / MAX_DISTANCE) * STEP_MS
-    return { ...head, seq: head.seq + distance, ...later(head, laterMs), content: mark }
-  }
+interface Block {
+  readonly offset: number
+  readonly mark: number
+}
+
+/** The position of a block of `c3`, by that of its head. */
+function ofPublish(head: Position, { offset, mark }: Block): Position {
+  const distance = offset % MAX_DISTANCE
+  const laterMs = ((offset - distance) / MAX_DISTANCE) * STEP_MS
+  return { ...head, seq: head.seq + distance, ...later(head, laterMs), content: mark }
+}
+
+/** The position of a block of `c2`, by that of its head and the flags there. */
+function moveTo(head: Position, flags: number, { offset, mark }: Block): Position {
   const seq = head.seq + offset
   if (flags & PUBLISHED_CONTENT) return { ...head, seq, content: mark }
   return flags & PUBLISHED ? { ...head, seq, checksum: mark } : { ...head, seq, mark }
@@ -185,52 +192,43 @@ function cursorRun(
   }
 }
 
+/** Steps since `createdAsOf`: none where there are more than a block can count, since an earlier time is right as well. */
+function stepsOf({ laterMs = 0 }: Position): number {
+  const steps = Math.floor(laterMs / STEP_MS)
+  return steps >= 0 && steps < MAX_STEPS ? steps : 0
+}
+
 /** One run for all publishes to a stream; begun anew where more is known of the stream, or a message too far off. */
-function publishedRun({ keyring: [key], inRun }: Sealing, head: Buffer) {
+function publishedRun({ keyring: [key], ofPublish }: Sealing, head: Buffer) {
   let begun: { of: Position; seq: number; token: string; run: Run } | undefined
   const begin = (of: Position) => {
-    const headSeq = Math.max(0, of.seq - PUBLISHED_BEFORE)
-    const packed = pack(head, { ...of, seq: headSeq })
-    packed[0] = (packed[0] ?? 0) | PUBLISHED_STEPS
-    const token = inRun.seal(packed)
-    return { of, seq: headSeq, token, run: createRun(key, token, headSeq) }
-  }
-  const sealIn = (
-    { seq: headSeq, token, run }: NonNullable<typeof begun>,
-    position: Position,
-    content: number,
-  ) => {
-    const { seq, laterMs = 0 } = position
-    const distance = seq - headSeq
-    if (distance < 0 || distance >= MAX_DISTANCE) return undefined
-    const steps = Math.floor(laterMs / STEP_MS)
-    // The clock was set: the time of the head alone is early enough.
-    const counted = steps >= 0 && steps < MAX_STEPS ? steps : 0
-    return `${token}.${run.sealOne(headSeq + counted * MAX_DISTANCE + distance, content)}`
+    const seq = Math.max(0, of.seq - PUBLISHED_BEFORE)
+    const token = ofPublish.seal(pack(head, { ...of, seq }))
+    return { of, seq, token, run: createRun(key, token, seq) }
   }
   return (position: Position, content: number): string => {
-    const isOf = begun?.of.created === position.created && begun?.of.createdAsOf === position.createdAsOf
-    if (!begun || !isOf) begun = begin(position)
-    const cursor = sealIn(begun, position, content)
-    if (cursor !== undefined) return cursor
-    begun = begin(position)
-    return sealIn(begun, position, content) ?? ''
+    const { seq, created, createdAsOf } = position
+    const isOf = begun?.of.created === created && begun?.of.createdAsOf === createdAsOf
+    if (!begun || !isOf || seq < begun.seq || seq - begun.seq >= MAX_DISTANCE) begun = begin(position)
+    const offset = stepsOf(position) * MAX_DISTANCE + (seq - begun.seq)
+    return `${begun.token}.${begun.run.sealOne(offset, content)}`
   }
 }
 
 /** What is packed in a token of either form. Undefined: nothing of ours. */
-function openToken({ keyring, alone, inRun }: Sealing, token: string) {
+function openToken({ keyring, alone, inRun, ofPublish }: Sealing, token: string) {
   if (token.startsWith(`${ALONE}.`)) {
     const packed = alone.open(token)
-    return packed && packed.length >= HEAD_BYTES ? { packed: Buffer.from(packed) } : undefined
+    return packed && packed.length >= HEAD_BYTES ? { kind: ALONE, packed: Buffer.from(packed) } : undefined
   }
   if (token.length > MAX_TOKEN_CHARS) return undefined
   const headEnd = token.lastIndexOf('.')
   const head = token.slice(0, headEnd)
-  const packed = inRun.open(head)
-  const key = keyring.find(({ id }) => head.startsWith(`${IN_RUN}.${id}.`))
+  const kind = head.startsWith(`${OF_PUBLISH}.`) ? OF_PUBLISH : IN_RUN
+  const packed = (kind === OF_PUBLISH ? ofPublish : inRun).open(head)
+  const key = keyring.find(({ id }) => head.startsWith(`${kind}.${id}.`))
   const block = packed && key && openRun(key, head, token.slice(headEnd + 1))
-  return block && { packed: Buffer.from(packed), ...block }
+  return block && { kind, packed: Buffer.from(packed), block }
 }
 
 function pack(head: Buffer, position: Position): Buffer {

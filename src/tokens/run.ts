@@ -18,8 +18,8 @@ const BLOCK_CHARS = 22
 export interface Run {
   /** A text for each message, or undefined where one is too far from the head. */
   seal(messages: readonly { readonly seq: number; readonly time: string }[]): string[] | undefined
-  /** The same for one message, with any 32 bits that stand for it. */
-  sealOne(seq: number, mark: number): string | undefined
+  /** A text for any two 32-bit numbers, the distance from the head and what stands for a message. */
+  sealOne(offset: number, mark: number): string
 }
 
 /**
@@ -51,9 +51,7 @@ export function createRun(key: Key, head: string, headSeq: number): Run {
       }
       return encodeBlocks(cipher.update(new Uint8Array(blocks.buffer)))
     },
-    sealOne(seq, mark) {
-      const offset = seq - headSeq
-      if (offset < 0 || offset > MAX_OFFSET) return undefined
+    sealOne(offset, mark) {
       one.writeUInt32BE(offset, 0)
       one.writeUInt32BE(mark, MARK_AT)
       return cipher.update(one).toString('base64url')

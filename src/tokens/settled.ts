@@ -63,7 +63,7 @@ interface UnderWay<Answer> {
   readonly answer: Promise<Answer>
 }
 
-/** Settlings begun, at least, before those that are over are forgotten. */
+/** So many settlings at least begin between two clean-ups. */
 const REMEMBERED_BEGUN = 1_024
 
 /**

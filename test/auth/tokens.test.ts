@@ -1,9 +1,10 @@
 /** The proof that sealed tokens open for ever, for whom and for what they were sealed. */
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Position } from '../../src/reading.ts'
 import { markOf } from '../../src/schemas/time.ts'
 import { createAckTokens } from '../../src/tokens/ack.ts'
-import { createCursors } from '../../src/tokens/cursor.ts'
+import { createCursors, STEP_MS } from '../../src/tokens/cursor.ts'
 import { readKeyring } from '../../src/tokens/seal.ts'
 import { createTickets } from '../../src/tokens/ticket.ts'
 import golden from './golden.json' with { type: 'json' }
@@ -30,7 +31,7 @@ describe('golden tokens', () => {
   test('stay as many as they were', () => {
     const { cursors, acks, tickets } = golden
 
-    expect([cursors.length, acks.length, tickets.length]).toEqual([11, 6, 4])
+    expect([cursors.length, acks.length, tickets.length]).toEqual([12, 6, 4])
   })
 })
 
@@ -44,14 +45,14 @@ describe.each(KINDS)('$name', ({ seal, open }) => {
     expect(open(keyring, first)).toBeDefined()
     expect(open(keyring, first)).toEqual(open(keyring, second))
     expect(first).not.toBe(second)
-    expect(first).toMatch(/^[act][12]\.k1\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]{22})?$/)
+    expect(first).toMatch(/^[act][123]\.k1\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]{22})?$/)
   })
 
   test('opens as long as its key is there, whichever seals', () => {
     const token = seal(keyring)
 
     expect(open(readKeyring([two, one]), token)).toBeDefined()
-    expect(seal(readKeyring([two, one]))).toMatch(/^[act][12]\.k2\./)
+    expect(seal(readKeyring([two, one]))).toMatch(/^[act][123]\.k2\./)
     expect(open(readKeyring([two]), token)).toBeUndefined()
     expect(open(readKeyring([key('k1', 2)]), token)).toBeUndefined()
   })
@@ -59,7 +60,7 @@ describe.each(KINDS)('$name', ({ seal, open }) => {
   test('opens as no other kind, also under its name', () => {
     const token = seal(keyring)
     for (const other of KINDS.filter((kind) => kind.seal !== seal)) {
-      const renamed = token.replace(/^[act][12]/, other.seal(keyring).split('.')[0] ?? '')
+      const renamed = token.replace(/^[act][123]/, other.seal(keyring).split('.')[0] ?? '')
 
       if (other.open !== open) expect(other.open(keyring, token)).toBeUndefined()
       expect(other.open(keyring, renamed)).toBeUndefined()
@@ -131,6 +132,51 @@ describe('a run', () => {
         expect.objectContaining({ code: 'cursor_invalid' }),
       )
     }
+  })
+})
+
+describe('the cursor of a publish', () => {
+  const asOf = Date.parse('2026-11-27T10:00:00.005Z')
+  const created = POSITION.created ?? ''
+  const scopeOf = () => createCursors(readKeyring([key('k1', 1)]), TENANT).scope(STREAM, [])
+  /** How much later than `createdAsOf` a cursor says that it was made, of one that was made `laterMs` later. */
+  const told = (laterMs: number) => Math.floor(laterMs / STEP_MS) * STEP_MS
+
+  test('tells its message, and when it was confirmed, wherever those before it were', () => {
+    const published = fc.record({
+      seq: fc.oneof(fc.nat(2_000_000), fc.integer({ min: 2 ** 53 - 2_000_000, max: 2 ** 53 - 2 })),
+      laterMs: fc.nat(20_479),
+      content: fc.nat(0xffff_ffff),
+    })
+    fc.assert(
+      fc.property(fc.array(published, { minLength: 1, maxLength: 20 }), (publishes) => {
+        const scope = scopeOf()
+        const createdAsOf = new Date(asOf).toISOString()
+        for (const { seq, laterMs, content } of publishes) {
+          const opened = scope.open(scope.seal({ seq, created, createdAsOf, laterMs, content }))
+          const { createdAsOf: when = '', ...rest } = opened
+          expect(rest).toEqual({ seq, created, content })
+          expect(Date.parse(when)).toBe(asOf + told(laterMs))
+        }
+      }),
+    )
+  })
+
+  test.each([-1, -3_600_000, 20_480, 3_600_000])(
+    'tells the earlier time where a clock was set, by %i ms',
+    (laterMs) => {
+      const createdAsOf = new Date(asOf).toISOString()
+      const scope = scopeOf()
+      const opened = scope.open(scope.seal({ seq: 7, created, createdAsOf, laterMs, content: 1 }))
+      expect(Date.parse(opened.createdAsOf ?? '')).toBe(asOf)
+    },
+  )
+
+  test('tells when it was confirmed of a counter, too, whose content is not known', () => {
+    const createdAsOf = new Date(asOf).toISOString()
+    const scope = scopeOf()
+    const opened = scope.open(scope.seal({ seq: 7, created, createdAsOf, laterMs: 337 }))
+    expect(Date.parse(opened.createdAsOf ?? '')).toBe(asOf + told(337))
   })
 })
 

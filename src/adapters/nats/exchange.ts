@@ -70,8 +70,8 @@ export function unsubscribe(client: NatsConnection, subscription: Subscription):
 const deaf = () => undefined
 
 /**
- * Has a subscription that has ended hold nothing that came by it: nats.ws has it in a `Map`, which may keep it for long (see
- * `LinkedList`), and with it all messages of a page.
+ * Drops the callback of a subscription that has ended, which has all messages of a page: nats.ws may keep the subscription in a
+ * `Map` for long (see `LinkedList`).
  */
 function letGo(subscription: Subscription): void {
   Object.assign(subscription, { callback: deaf })

@@ -164,7 +164,8 @@ class Inbox {
   readonly #sweep = (): void => {
     this.#timer = undefined
     const now = performance.now()
-    for (const [number, { deadline, reject }] of this.#waiting) {
+    for (let oldest = this.#waiting.first; oldest; oldest = this.#waiting.first) {
+      const [number, { deadline, reject }] = oldest
       if (deadline > now) {
         this.#timer = setTimeout(this.#sweep, Math.ceil(deadline - now))
         return

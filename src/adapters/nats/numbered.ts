@@ -1,72 +1,82 @@
 /** Requests on their way, by number, the oldest first. */
+import { LinkedList, type Place } from '../../linked-list.ts'
 
-/** Places at first, a power of two. */
-const PLACES = 64
+/** Places in the ring at least. */
+const LEAST_PLACES = 64
 
 /**
  * Items under numbers that go up. A ring instead of a `Map`: whatever has come and gone in a `Map` may stay in memory until a
  * full collection (see `LinkedList`), and here that is every message that is published.
  */
 export class Numbered<Item> {
-  #places: (Item | undefined)[] = empty(PLACES)
-  #first = 1
+  readonly #items = new LinkedList<readonly [number: number, item: Item]>()
+  #ring: (Place<readonly [number, Item]> | undefined)[] = empty(LEAST_PLACES)
   #next = 1
-  #size = 0
 
   get size(): number {
-    return this.#size
+    return this.#items.size
   }
 
   /** Adds an item, and answers its number. */
   add(item: Item): number {
-    if (this.#next - this.#first === this.#places.length) this.#grow()
-    this.#places[this.#placeOf(this.#next)] = item
-    this.#size += 1
+    const number = this.#next
     this.#next += 1
-    return this.#next - 1
+    const place = this.#items.add([number, item])
+    if (this.#span > this.#ring.length) this.#resize()
+    this.#ring[number % this.#ring.length] = place
+    return number
   }
 
   /** Undefined: there is no such number, or it was removed. */
   get(number: number): Item | undefined {
-    const isThere = Number.isSafeInteger(number) && number >= this.#first && number < this.#next
-    return isThere ? this.#places[this.#placeOf(number)] : undefined
+    return this.#placeOf(number)?.value[1]
   }
 
   remove(number: number): void {
-    if (this.get(number) === undefined) return
-    this.#places[this.#placeOf(number)] = undefined
-    this.#size -= 1
-    if (this.#size === 0) {
-      this.#first = this.#next
-      if (this.#places.length > PLACES) this.#places = empty(PLACES)
-    } else while (this.#places[this.#placeOf(this.#first)] === undefined) this.#first += 1
+    const place = this.#placeOf(number)
+    if (!place) return
+    this.#items.remove(place)
+    this.#ring[number % this.#ring.length] = undefined
+    if (this.#ring.length > LEAST_PLACES && this.#span < this.#ring.length / 4) this.#resize()
   }
 
   /** Removes all of them, and answers what they were. */
   clear(): Item[] {
-    const all = [...this].map(([, item]) => item)
-    this.#places = empty(PLACES)
-    this.#first = this.#next
-    this.#size = 0
-    return all
+    const all = [...this]
+    for (const [number] of all) this.remove(number)
+    return all.map(([, item]) => item)
   }
 
-  /** From the oldest to the newest: the one that it is at may be removed meanwhile. */
-  *[Symbol.iterator](): Generator<readonly [number, Item], void, undefined> {
-    for (let number = this.#first; number < this.#next; number += 1) {
-      const item = this.get(number)
-      if (item !== undefined) yield [number, item]
+  /** The oldest one. */
+  get first(): readonly [number: number, item: Item] | undefined {
+    return this.#items.first
+  }
+
+  /** From the oldest to the newest. */
+  [Symbol.iterator](): Iterator<readonly [number: number, item: Item]> {
+    return this.#items[Symbol.iterator]()
+  }
+
+  /** From the oldest item to the newest number. */
+  get #span(): number {
+    return this.#next - (this.#items.first?.[0] ?? this.#next)
+  }
+
+  #placeOf(number: number): Place<readonly [number, Item]> | undefined {
+    const place = this.#ring[number % this.#ring.length]
+    return place?.value[0] === number ? place : undefined
+  }
+
+  /** Makes the ring twice as large as what it has to hold. */
+  #resize(): void {
+    let places = LEAST_PLACES
+    while (places < 2 * this.#span) places *= 2
+    const before = this.#ring
+    this.#ring = empty(places)
+    for (const [number] of this.#items) {
+      const place = before[number % before.length]
+      if (place?.value[0] === number) this.#ring[number % places] = place
     }
-  }
-
-  #placeOf(number: number): number {
-    return number % this.#places.length
-  }
-
-  #grow(): void {
-    const places: (Item | undefined)[] = empty(2 * this.#places.length)
-    for (const [number, item] of this) places[number % places.length] = item
-    this.#places = places
   }
 }
 
